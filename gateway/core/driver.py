@@ -1,0 +1,50 @@
+"""The seam between the task server and whatever does the work.
+
+A driver moves one run on. In a wrapper it drives an adapter's session; in the gateway a remote
+A2A agent. The server's supervisor owns it: one instance a run, its methods called one at a time.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
+
+from gateway.core.extension import Answer
+from gateway.core.messages import Message
+from gateway.core.record import Run
+from gateway.core.writer import RunWriter
+
+
+class Driver(Protocol):
+    """Moves one run on by appending events to its writer."""
+
+    @property
+    def upstream(self) -> bool:
+        """True when another server keeps this run's answers and cancels and its events report
+        them (the gateway's driver of our own wrappers); then the supervisor records neither."""
+        ...
+
+    async def drive(self, writer: RunWriter) -> None:
+        """Work until a terminal event is appended. An exception ends the run as failed.
+
+        Called again with a run that was active when the process ended (`writer.run.last_seq > 0`
+        or `writer.run.remote` set): re-attach, or end it truthfully.
+        """
+        ...
+
+    async def answer(self, answers: Sequence[Answer], message: Message) -> None:
+        """Hand answers of pending requests on; they fit `run.pending` and, unless `upstream`,
+        are appended already. Raises: errors.CoreError when the agent refuses them."""
+        ...
+
+    async def steer(self, message: Message) -> None:
+        """A message for a run that is running, or the retry of one in auth_required.
+
+        Raises: errors.NotSteerableError.
+        """
+        ...
+
+    async def cancel(self) -> None:
+        """Ask the agent to stop; returns when it was asked. The end comes as an event."""
+        ...
+
+
+DriverFactory: TypeAlias = Callable[[Run], Driver]

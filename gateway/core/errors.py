@@ -1,0 +1,119 @@
+"""What the task server refuses, each with a stable code.
+
+    CoreError
+      RunNotFoundError        run_not_found
+      InvalidInputError       invalid_input        (field names what was wrong)
+      RequestConflictError    request_key_conflict
+      RunEndedError           run_ended
+      NotCancelableError      not_cancelable
+      NotSteerableError       not_steerable
+      AnswerRefusedError      request_gone | already_answered | ambiguous_answer | not_an_answer
+      CancelPendingError      cancel_pending
+      SessionConflictError    session_conflict
+      ReplayError             replay_expired | replay_diverged
+      PayloadNotFoundError    payload_not_found
+      FencedError             fenced               (this process no longer owns the run)
+
+Each face turns codes into its own errors by one table; nobody branches on texts.
+"""
+
+
+class CoreError(Exception):
+    """Something the task server refuses; the text is for callers and says what to do next."""
+
+    code: str = "internal"
+
+
+class RunNotFoundError(CoreError):
+    code = "run_not_found"
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"no run {run_id!r} here; list_runs (ListTasks) shows what there is")
+
+
+class InvalidInputError(CoreError):
+    """A request that cannot be taken as it is; `field` names the culprit where there is one."""
+
+    code = "invalid_input"
+
+    def __init__(self, text: str, field: str | None = None) -> None:
+        super().__init__(text)
+        self.field = field
+
+
+class RequestConflictError(CoreError):
+    code = "request_key_conflict"
+
+    def __init__(self, key: str, run_id: str) -> None:
+        super().__init__(
+            f"request_key {key!r} was used for another request (run {run_id}); use a new key"
+        )
+
+
+class RunEndedError(CoreError):
+    code = "run_ended"
+
+    def __init__(self, run_id: str, status: str) -> None:
+        super().__init__(
+            f"run {run_id} is already {status}; send a new message in the same session instead"
+        )
+
+
+class NotCancelableError(CoreError):
+    code = "not_cancelable"
+
+    def __init__(self, run_id: str, status: str) -> None:
+        super().__init__(f"run {run_id} is already {status}")
+        self.status = status
+
+
+class NotSteerableError(CoreError):
+    code = "not_steerable"
+
+    def __init__(self, run_id: str, why: str) -> None:
+        super().__init__(f"run {run_id} takes no message now: {why}")
+
+
+class AnswerRefusedError(CoreError):
+    """The answer fits no pending request; `code` says how."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class CancelPendingError(CoreError):
+    code = "cancel_pending"
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"run {run_id} is being cancelled; it takes no messages any more")
+
+
+class SessionConflictError(CoreError):
+    """The session is bound to something else than the request asks for."""
+
+    code = "session_conflict"
+
+
+class ReplayError(CoreError):
+    """The cursor cannot be served; `code` is replay_expired or replay_diverged."""
+
+    def __init__(self, code: str, text: str, first_seq: int | None = None) -> None:
+        super().__init__(text)
+        self.code = code
+        self.first_seq = first_seq
+
+
+class PayloadNotFoundError(CoreError):
+    code = "payload_not_found"
+
+    def __init__(self, seq: int, pointer: str, there: list[str]) -> None:
+        paths = ", ".join(there) or "none"
+        super().__init__(f"event {seq} has no stored payload at {pointer!r}; it has: {paths}")
+
+
+class FencedError(CoreError):
+    code = "fenced"
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"run {run_id} is owned by another process")

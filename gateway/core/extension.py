@@ -1,0 +1,357 @@
+"""The coding-run extension: what a caller may ask of a coding agent, and how agents ask back.
+
+Pure: the URI, the wire names, and the four shapes (request, event, pending, answer). The examples
+below are parsed by a test, so they are true.
+
+Request, in `message.metadata[URI]` of a first message:
+
+```json request
+{"cwd": "/work/project", "role": "worker", "nickname": "ada", "permission_mode": "ask",
+ "sandbox": "workspace-write", "model": "gpt-5.5", "effort": "high", "env_policy": "core",
+ "profile": {"source": "reviewer.md", "text": "You review."}, "output_schema": {"type": "object"},
+ "limits": {"deadline_s": 600, "max_turns": 20, "max_cost_usd": 1.5}, "isolation": "none",
+ "request_key": "k-1", "run_id": "r-1", "session_id": "s-1"}
+```
+
+Event, in `metadata[URI]` of a status or artifact update (the SSE item carries `id: <seq>`):
+
+```json event
+{"seq": 4, "ts": "2026-11-22T10:00:00.000000Z", "type": "command_finished",
+ "data": {"command": "ls", "output": "a.txt\\n", "status": "completed", "exit_code": 0}}
+```
+
+Pending request, in `data.pending` of an `input_required` event and in the data part
+`{"pending": [...]}` of an INPUT_REQUIRED status message:
+
+```json pending
+{"request_id": "q-1", "kind": "permission", "title": "Run a command", "text": "Run rm -r build?",
+ "tool": "Bash", "input": {"command": "rm -r build"},
+ "options": [{"id": "allow", "label": "Allow once"}, {"id": "deny", "label": "Deny"}]}
+```
+
+Answer, a data part of a follow-up message on the task (several: `{"answers": [...]}` as a list of
+these under the key `responses`):
+
+```json answer
+{"request_id": "q-1", "option": "allow"}
+```
+
+Poll page, as the `poll_events` tool hands events on:
+
+```json poll
+{"run_id": "r-1", "status": "running", "next_after_seq": 4, "has_more": false,
+ "events": [{"seq": 4, "ts": "2026-11-22T10:00:00.000000Z", "run_id": "r-1", "session_id": "s-1",
+             "backend": "codex", "type": "agent_message", "data": {"text": "hello"}}]}
+```
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gateway.core.json import JsonObject, as_object
+from gateway.core.messages import DataPart, Message, TextPart
+
+URI: Final = "urn:a2a-gateway:coding-run:1"
+EXTENSIONS_HEADER: Final = "A2A-Extensions"
+VERSION_HEADER: Final = "A2A-Version"
+LAST_EVENT_ID_HEADER: Final = "Last-Event-ID"
+# What agents of the predecessor read; sent and accepted beside ours.
+PREDECESSOR_KEY: Final = "nanobot_orchestrator"
+# In GetTask's `task.metadata`: facts of the log that a replaying client needs.
+LOG_ID_KEY: Final = "log_id"
+LAST_SEQ_KEY: Final = "last_seq"
+
+PermissionMode: TypeAlias = Literal["auto", "ask", "plan"]
+Sandbox: TypeAlias = Literal[
+    "read-only", "workspace-write", "workspace-write+git", "danger-full-access"
+]
+Effort: TypeAlias = Literal["minimal", "low", "medium", "high", "xhigh"]
+EnvPolicy: TypeAlias = Literal["core", "none", "all"]
+Role: TypeAlias = Literal["planner", "worker", "reviewer"]
+Kind: TypeAlias = Literal["permission", "question", "plan", "form", "url"]
+
+# The ids of a permission's or plan's options, the same for every agent.
+ALLOW: Final = "allow"
+ALLOW_SESSION: Final = "allow_session"
+DENY: Final = "deny"
+ABORT: Final = "abort"
+_ALLOW_WORDS: Final = frozenset({"allow", "yes", "y", "ok", "okay", "approve", "approved", "accept"})
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def to_json(self) -> JsonObject:
+        """JSON without the members that are not set."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+class Profile(_Wire):
+    """A job description: `source` names where it came from, `text` is its content."""
+
+    source: str
+    text: Annotated[str, Field(min_length=1, max_length=256 * 1024)]
+
+
+class Limits(_Wire):
+    """Ceilings of one run; `deadline_s` counts time in `running` only."""
+
+    deadline_s: Annotated[float, Field(gt=0, le=7 * 24 * 3600)] | None = None
+    max_turns: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    max_cost_usd: Annotated[float, Field(gt=0)] | None = None
+
+
+class Parent(_Wire):
+    """The run that asked for this one, as the caller knows it."""
+
+    run_id: str
+    depth: Annotated[int, Field(ge=0)] = 0
+
+
+class CodingRequest(_Wire):
+    """What a caller asks of a coding agent beside the prompt. All fields are optional here.
+
+    `permission_mode`: auto runs within the sandbox without asking, ask turns every request for
+    permission into `input_required`, plan has the plan approved first. `env_policy`: what of the
+    wrapper's environment commands see. `run_id` and `session_id` are the caller's, for
+    correlation only.
+    """
+
+    cwd: str | None = None
+    role: str | None = None
+    nickname: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    profile: Profile | None = None
+    output_schema: dict[str, Any] | None = None
+    permission_mode: PermissionMode | None = None
+    sandbox: Sandbox | None = None
+    model: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    effort: Effort | None = None
+    env_policy: EnvPolicy | None = None
+    limits: Limits | None = None
+    isolation: Literal["none", "worktree"] | None = None
+    request_key: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    parent: Parent | None = None
+    run_id: str | None = None
+    session_id: str | None = None
+    trace: dict[str, str] | None = None
+
+
+class Option(_Wire):
+    id: str
+    label: str
+
+
+class QuestionOption(_Wire):
+    label: str
+    description: str | None = None
+
+
+class Question(_Wire):
+    """One question of a request. `id` is the key of its answer."""
+
+    id: str
+    question: str
+    header: str | None = None
+    options: tuple[QuestionOption, ...] = ()
+    multi_select: bool = False
+
+
+class PendingRequest(_Wire):
+    """Something the agent waits for. It is answered by its `request_id`.
+
+    `default` is the option (or answer) taken when `expires_at` (ISO time) passes unanswered.
+    For kind form `input.schema` is the JSON Schema of the answer's `answers`; for url `input.url`.
+    """
+
+    request_id: str
+    kind: Kind
+    title: str | None = None
+    text: str
+    tool: str | None = None
+    input: dict[str, Any] | None = None
+    questions: tuple[Question, ...] = ()
+    options: tuple[Option, ...] = ()
+    default: str | None = None
+    expires_at: str | None = None
+
+
+class Answer(_Wire):
+    """The answer to one pending request.
+
+    For permissions and plans `option` (or its older name `decision`) is an option's id; for
+    questions `answers` maps a question's id to a label, a list of labels or free text. `message`
+    is the reason of a denial, or free text for a single question. `updated_input` replaces the
+    tool's input where the agent can.
+    """
+
+    request_id: str
+    option: str | None = None
+    decision: str | None = None
+    answers: dict[str, Any] | None = None
+    updated_input: dict[str, Any] | None = None
+    message: str | None = None
+
+    @property
+    def choice(self) -> str | None:
+        """The option's id, by either of its names."""
+        return self.option or self.decision
+
+
+PERMISSION_OPTIONS: Final = (
+    Option(id=ALLOW, label="Allow once"),
+    Option(id=ALLOW_SESSION, label="Allow for this session"),
+    Option(id=DENY, label="Deny"),
+    Option(id=ABORT, label="Deny and stop"),
+)
+
+
+class InvalidRequestError(ValueError):
+    """The extension's metadata cannot be honoured; the text names the field and what it takes."""
+
+
+class AnswerError(ValueError):
+    """An answer that fits no pending request. `code` is stable."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def describe(error: ValidationError) -> str:
+    """One line of a pydantic error: the first field and what is wrong with it."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "value"
+    if first["type"] == "extra_forbidden":
+        return f"unknown field {where!r}"
+    return f"{where}: {first['msg']}"
+
+
+def read_request(metadata: JsonObject) -> CodingRequest:
+    """The request in a message's metadata; the predecessor's key serves where ours is absent.
+
+    Raises: InvalidRequestError.
+    """
+    raw = metadata.get(URI)
+    if raw is None:
+        old = as_object(metadata.get(PREDECESSOR_KEY))
+        raw = {key: old[key] for key in ("cwd", "run_id", "session_id") if old.get(key)}
+    try:
+        return CodingRequest.model_validate(raw)
+    except ValidationError as exc:
+        raise InvalidRequestError(f"coding-run request: {describe(exc)}") from exc
+
+
+def write_request(request: CodingRequest) -> JsonObject:
+    """The metadata that carries a request, for our agents and for the predecessor's."""
+    old = {
+        key: value
+        for key in ("cwd", "run_id", "session_id")
+        if (value := getattr(request, key)) is not None
+    }
+    return {URI: request.to_json(), PREDECESSOR_KEY: old}
+
+
+# -- answers -----------------------------------------------------------------------------------
+
+
+def read_answers(message: Message, pending: Sequence[PendingRequest]) -> list[Answer]:
+    """The answers a follow-up message gives to `pending`; all or nothing.
+
+    Data parts name their request; plain text is an answer only when exactly one request is
+    pending: to a question its answer, to anything else an allow-word allows and other text denies
+    with that text as the reason. Raises: AnswerError (`request_gone`, `ambiguous_answer`,
+    `not_an_answer`).
+    """
+    found = [answer for part in message.parts for answer in _answers_of(part)]
+    if not found:
+        found = [_from_text(message, pending)]
+    known = {request.request_id: request for request in pending}
+    seen: set[str] = set()
+    for answer in found:
+        if answer.request_id not in known:
+            raise AnswerError(
+                "request_gone",
+                f"no request {answer.request_id!r} is pending; pending now: {_ids(pending)}",
+            )
+        if answer.request_id in seen:
+            raise AnswerError("ambiguous_answer", f"{answer.request_id!r} is answered twice here")
+        seen.add(answer.request_id)
+        _check(answer, known[answer.request_id])
+    return found
+
+
+def _ids(pending: Sequence[PendingRequest]) -> str:
+    return ", ".join(repr(request.request_id) for request in pending) or "none"
+
+
+def _answers_of(part: object) -> list[Answer]:
+    if not isinstance(part, DataPart):
+        return []
+    data = as_object(part.data)
+    responses = data.get("responses")
+    raws: list[Any] = responses if isinstance(responses, list) else [data]
+    if not isinstance(responses, list) and "request_id" not in data:
+        return []
+    try:
+        return [Answer.model_validate(raw) for raw in raws]
+    except ValidationError as exc:
+        raise AnswerError("not_an_answer", f"answer: {describe(exc)}") from exc
+
+
+def _from_text(message: Message, pending: Sequence[PendingRequest]) -> Answer:
+    text = "\n".join(p.text for p in message.parts if isinstance(p, TextPart)).strip()
+    if not text:
+        raise AnswerError(
+            "not_an_answer", f"the message answers nothing; pending now: {_ids(pending)}"
+        )
+    if len(pending) != 1:
+        raise AnswerError(
+            "ambiguous_answer",
+            f"plain text answers only a single request; answer by request_id: {_ids(pending)}",
+        )
+    only = pending[0]
+    if only.kind in ("question", "form"):
+        answers: dict[str, Any] | None = None
+        if len(only.questions) == 1:
+            answers = {only.questions[0].id: text}
+        return Answer(request_id=only.request_id, answers=answers, message=text)
+    if text.lower().rstrip(".!") in _ALLOW_WORDS:
+        return Answer(request_id=only.request_id, option=ALLOW)
+    return Answer(request_id=only.request_id, option=DENY, message=text)
+
+
+def _check(answer: Answer, request: PendingRequest) -> None:
+    """Raises AnswerError when the answer does not fit the request's kind."""
+    if request.kind in ("permission", "plan"):
+        allowed = {option.id for option in request.options} or {ALLOW, DENY}
+        if answer.choice not in allowed:
+            raise AnswerError(
+                "not_an_answer",
+                f"{request.request_id!r} takes option {' | '.join(sorted(allowed))}, "
+                f"got {answer.choice!r}",
+            )
+    elif answer.choice is None and answer.answers is None and answer.message is None:
+        raise AnswerError(
+            "not_an_answer", f"{request.request_id!r} takes answers or a message, got neither"
+        )
+
+
+def json_schema() -> JsonObject:
+    """The JSON Schema of the extension's four shapes, as the card's `params` serve it."""
+    return {
+        "request": CodingRequest.model_json_schema(),
+        "pending": PendingRequest.model_json_schema(),
+        "answer": Answer.model_json_schema(),
+        "event": {
+            "type": "object",
+            "properties": {
+                "seq": {"type": "integer", "minimum": 1},
+                "ts": {"type": "string", "format": "date-time"},
+                "type": {"type": "string"},
+                "data": {"type": "object"},
+            },
+            "required": ["seq", "ts", "type", "data"],
+        },
+    }
