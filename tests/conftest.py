@@ -1,0 +1,70 @@
+"""What every test stands on: asyncio, and an environment of its own.
+
+Knows no package of the product.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.requirements import PROMISES
+
+# Variables of the machine that would steer the product or an agent's CLI from outside a test.
+STEERING_PREFIXES = ("A2A_", "ANTHROPIC_", "CLAUDE", "CODEX", "OPENAI_", "XDG_", "MCP_")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for marker in item.iter_markers("promise"):
+            unknown = [name for name in marker.args if name not in PROMISES]
+            if unknown or not marker.args:
+                raise pytest.UsageError(
+                    f"{item.nodeid}: no promise {unknown} in tests/requirements.py"
+                )
+
+
+def built_environment(home: Path) -> dict[str, str]:
+    """The whole environment of a child process: everything it may write lies under `home`."""
+    folders = {
+        "HOME": home,
+        "TMPDIR": home / "tmp",
+        "XDG_STATE_HOME": home / "state",
+        "XDG_CONFIG_HOME": home / "config",
+        "XDG_CACHE_HOME": home / "cache",
+        "XDG_DATA_HOME": home / "data",
+        "CODEX_HOME": home / "codex",
+        "CLAUDE_CONFIG_DIR": home / "claude",
+        "A2A_GATEWAY_HOME": home / "gateway",
+    }
+    for folder in folders.values():
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    tools = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
+    plain = {"PATH": tools, "LANG": "C.UTF-8", "PYTHONWARNDEFAULTENCODING": "1"}
+    return plain | {name: str(folder) for name, folder in folders.items()}
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """A built environment for child processes of this test."""
+    return built_environment(tmp_path / "home")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_inherited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
+    """Code under test that reads the environment of this process sees a private one."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(STEERING_PREFIXES):
+                patch.delenv(name)
+        for name, value in built_environment(tmp_path_factory.mktemp("home")).items():
+            if name not in ("PATH", "TMPDIR", "PYTHONWARNDEFAULTENCODING"):
+                patch.setenv(name, value)
+        yield
