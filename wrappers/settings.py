@@ -1,0 +1,90 @@
+"""The settings of one wrapper process, read once at its start; the only reader of the environment.
+
+Knows no agent: what the values mean is said where they are used.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from platformdirs import user_state_dir
+from pydantic import AliasChoices, Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from gateway.core.extension import EnvPolicy, PermissionMode, Sandbox
+
+
+def default_home() -> Path:
+    return Path(user_state_dir("a2a-gateway"))
+
+
+class WrapperSettings(BaseSettings):
+    """Environment variables `A2A_AGENT_<NAME>`; flags of start-a2a-agent go before them."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="A2A_AGENT_", frozen=True, extra="ignore", populate_by_name=True
+    )
+
+    home: Path = Field(
+        default_factory=default_home,
+        validation_alias=AliasChoices("home", "A2A_GATEWAY_HOME"),
+        description="Folder of all state, shared with the gateway (A2A_GATEWAY_HOME).",
+    )
+    name: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="Name of this wrapper, its agent's by default; each name has its own state.",
+    )
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=0, ge=0, le=65535, description="Port to listen on; 0 takes any.")
+    roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(),
+        description="Folders that runs may work in, separated like PATH; none means any.",
+    )
+    token_file: Path | None = Field(
+        default=None, description="File of the bearer token; made in the wrapper's state if unset."
+    )
+    max_runs: int | None = Field(
+        default=None, ge=1, description="Runs at once; unset: by cores and memory."
+    )
+    allow_root: bool = Field(
+        default=False,
+        description="Let Claude Code skip permissions as root; for containers only.",
+    )
+    run_as: str | None = Field(
+        default=None, description="User to become before anything is served (needs root)."
+    )
+    codex_bin: Path | None = Field(default=None, description="The codex program; else PATH.")
+    claude_bin: Path | None = Field(
+        default=None, description="The claude program; else the one inside claude-agent-sdk."
+    )
+    no_auth: bool = Field(
+        default=False, description="Ask for no token; on loopback only, for conformance suites."
+    )
+    max_sandbox: Sandbox = Field(
+        default="danger-full-access", description="The widest sandbox a caller may ask for."
+    )
+    permission_modes: Annotated[tuple[PermissionMode, ...], NoDecode] = Field(
+        default=("auto", "ask", "plan"),
+        description="The permission modes a caller may ask for, separated by commas.",
+    )
+    max_env_policy: EnvPolicy = Field(
+        default="all", description="The most of this environment a caller may ask for."
+    )
+
+    @field_validator("roots", mode="before")
+    @classmethod
+    def _split_paths(cls, value: Any) -> Any:
+        return (
+            [item for item in value.split(os.pathsep) if item] if isinstance(value, str) else value
+        )
+
+    @field_validator("permission_modes", mode="before")
+    @classmethod
+    def _split_commas(cls, value: Any) -> Any:
+        return [item.strip() for item in value.split(",")] if isinstance(value, str) else value
+
+
+def process_environment() -> dict[str, str]:
+    """The environment of this process, for `environment.child_environment` to choose from."""
+    return dict(os.environ)
