@@ -6,7 +6,8 @@ Standard library only and nothing of this package: it runs as a script with `pyt
     guardian.py parent PID GRACE_MS ENV_FILE COMMAND...
 
 `control`: FD is one end of a socket pair. The byte I interrupts the command, T asks the whole tree
-to end, K kills it; end of file means that the wrapper is gone.
+to end, K kills it; end of file means that the wrapper is gone. A `.` from us says that the tree is
+gone; the end of file without it, that we were killed and others have to sweep.
 `parent`: for a command that somebody else starts by its path alone; the wrapper is the parent
 process PID, SIGTERM or its death end the tree. ENV_FILE holds the command's exact environment as
 `NAME=value`, each ended by a zero byte, read and never passed on; `-` means our own environment.
@@ -17,6 +18,7 @@ signal. Linux finds daemonised and setsid descendants too (subreaper); elsewhere
 has to do.
 """
 
+import contextlib
 import ctypes
 import os
 import select
@@ -30,6 +32,7 @@ LINUX: Final = sys.platform == "linux"
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 PR_SET_CHILD_SUBREAPER: Final = 36
 EXEC_FAILED: Final = 127  # what shells answer for a command that cannot be started
+DONE: Final = b"."
 KILL_AGAIN_S: Final = 0.05  # between two SIGKILL rounds: the tree may have forked meanwhile
 PARENT_LOOK_S: Final = 1.0  # where the kernel does not report a parent's death
 END_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGHUP})
@@ -64,13 +67,11 @@ def descendants() -> list[int]:
 
 
 def send(pid: int, signum: int, *, group: bool = False) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         if group:
             os.killpg(pid, signum)
         else:
             os.kill(pid, signum)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 class Tree:
@@ -222,6 +223,12 @@ def leave_streams() -> None:
     os.close(null)
 
 
+def report(control: int | None) -> None:
+    if control is not None:
+        with contextlib.suppress(OSError):  # nobody is left to hear it
+            os.write(control, DONE)
+
+
 def main(mode: str, handle: str, grace_ms: str, env_file: str, *command: str) -> NoReturn:
     environment = read_environment(env_file)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -244,6 +251,7 @@ def main(mode: str, handle: str, grace_ms: str, env_file: str, *command: str) ->
         run_command(list(command), environment, me)
     leave_streams()
     status = guard(Tree(pid, int(grace_ms) / 1000), signals, control, parent)
+    report(control)
     os._exit(
         os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
     )

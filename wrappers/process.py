@@ -4,6 +4,7 @@ Knows no vendor and no run: commands in, a `Child` with streams out.
 """
 
 import asyncio
+import contextlib
 import os
 import shlex
 import signal
@@ -19,6 +20,7 @@ import anyio
 GUARDIAN: Final = Path(__file__).with_name("guardian.py")
 TREE_VARIABLE: Final = "A2A_PROCESS_TREE"  # marks every process of a tree, for `sweep`
 LINE_LIMIT: Final = 64 * 1024 * 1024  # bytes of one line; CLIs print whole file contents as one
+DONE: Final = b"."  # the guardian's last word, see there
 GRACE_S: Final = 2.0  # below the 5 s after which claude-agent-sdk kills the guardian itself
 
 
@@ -40,6 +42,8 @@ class Child:
         self._process = process
         self._control = control
         self._mark = mark
+        # Ends with the guardian, so it needs no owner beyond this object.
+        self._guarded = asyncio.ensure_future(self._guard())
 
     @property
     def returncode(self) -> int | None:
@@ -60,33 +64,35 @@ class Child:
 
     async def wait(self) -> int:
         """The exit status, when the whole tree is gone."""
-        code = await self._process.wait()
-        if code < 0:  # somebody killed the guardian: it cannot have cleaned up
+        await asyncio.shield(self._guarded)
+        return await self._process.wait()
+
+    async def _guard(self) -> None:
+        """Sweep when the guardian was killed: asyncio would wait for pipes that the tree holds."""
+        loop = asyncio.get_running_loop()
+        heard = b""
+        with contextlib.suppress(ConnectionResetError):
+            while news := await loop.sock_recv(self._control, 16):
+                heard = news
+        self._control.close()
+        if heard != DONE:
             sweep(self._mark)
-        return code
 
     async def close(self, grace_s: float = GRACE_S) -> int:
         """End the tree and wait for it, even while being cancelled: at most about `grace_s`."""
         return await to_the_end(self._close(grace_s))
 
     async def _close(self, grace_s: float) -> int:
-        try:
-            self.stdin.close()
-            self.terminate()
-            with anyio.move_on_after(grace_s):
-                return await self.wait()
-            self.kill()
+        self.stdin.close()
+        self.terminate()
+        with anyio.move_on_after(grace_s):
             return await self.wait()
-        finally:
-            self._control.close()
+        self.kill()
+        return await self.wait()
 
     def _order(self, order: bytes) -> None:
-        if self.returncode is not None:
-            return
-        try:
+        with contextlib.suppress(OSError):  # the guardian has gone: there is nobody to signal
             self._control.send(order)
-        except OSError:  # the guardian has gone between the two lines
-            return
 
 
 async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
@@ -122,6 +128,7 @@ async def spawn(
     """
     mark = f"{tag}/{uuid.uuid4().hex}"
     ours, theirs = socket.socketpair()
+    ours.setblocking(False)
     try:
         process = await asyncio.create_subprocess_exec(
             *_guardian_command("control", str(theirs.fileno()), grace_s, "-"),
