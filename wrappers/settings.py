@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from platformdirs import user_state_dir
-from pydantic import AliasChoices, Field, field_validator
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gateway.core.extension import EnvPolicy, PermissionMode, Sandbox
@@ -27,7 +27,7 @@ class WrapperSettings(BaseSettings):
 
     home: Path = Field(
         default_factory=default_home,
-        validation_alias=AliasChoices("home", "A2A_GATEWAY_HOME"),
+        validation_alias="A2A_GATEWAY_HOME",
         description="Folder of all state, shared with the gateway (A2A_GATEWAY_HOME).",
     )
     name: str | None = Field(
