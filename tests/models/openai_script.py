@@ -1,0 +1,182 @@
+"""What a scripted Responses model answers next: a request in, the steps of the response out.
+
+Pure: knows no server. The prompt is the script: every line `@verb …` of the last user message
+that has one is a step; a tool call ends its response, and the tool outputs in the next request
+tell how far the script has come, so any number of conversations run at once without state.
+
+    @say TEXT                 the final answer            @note TEXT       a message on the way
+    @stream N DELAY_S TEXT    TEXT N times, slowly        @reason TEXT     a reasoning summary
+    @sh COMMAND               run a command               @escalate COMMAND  outside the sandbox
+    @background MS COMMAND    run it, wait MS at most     @tool NAME JSON  any function tool
+    @patch PATH TEXT          add a file                  @rawpatch TEXT   any patch
+    @todo A|B|C IDX           a plan, IDX in progress     @input JSON      request_user_input
+    @sleep SECONDS            silence                     @results         say what came back
+    @http CODE [TIMES]        refuse (TIMES times, default always)
+    @fail CODE MESSAGE        the response fails          @incomplete      it stops for length
+    @cut                      the stream just ends        @garbage         the stream is no JSON
+
+`\\n` in a TEXT is a line break. A prompt without a verb is answered `echo: PROMPT`.
+"""
+
+import json
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from gateway.core.json import as_object
+
+Json: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Step:
+    verb: str
+    rest: str
+
+
+@dataclass(frozen=True)
+class Script:
+    """The steps due in this response, the prompt they stand in, and what was said since."""
+
+    steps: list[Step]
+    prompt: str
+    heard: str
+
+
+def _text(item: Json) -> str:
+    content = item.get("content") if "content" in item else item.get("output")
+    if isinstance(content, str):
+        return content
+    parts: list[object] = content or []
+    return "\n".join(str(as_object(part).get("text", "")) for part in parts)
+
+
+def _steps(text: str) -> list[Step]:
+    found: list[Step] = []
+    for line in text.splitlines():
+        verb, _, rest = line.strip().removeprefix("@").partition(" ")
+        if line.strip().startswith("@") and verb in VERBS:
+            found.append(Step(verb, rest.strip()))
+    return found
+
+
+def read_script(body: Json) -> Script:
+    """What a request's conversation asks for now."""
+    items: list[Json] = body["input"]
+    prompt, steps, since, answered = "", list[Step](), list[Json](), False
+    for item in items:
+        said = item.get("type", "message") == "message"
+        if said and item.get("role") == "user":
+            text = _text(item)
+            # A prompt with verbs starts a script; one without starts an echo, unless it was said
+            # into a running turn or is context that the CLI adds by itself (`<…>`).
+            if (here := _steps(text)) or ((not steps or answered) and not text.startswith("<")):
+                prompt, steps, since, answered = text, here, [], False
+                continue
+        if said and item.get("role") == "assistant":
+            answered = answered or item.get("phase") != "commentary"
+        since.append(item)
+    done = sum(1 for item in since if str(item.get("type", "")).endswith("_output"))
+    heard = " / ".join(text for item in since if (text := _text(item)))
+    return Script(_due(steps, done) or [Step("say", f"echo: {prompt}")], prompt, heard)
+
+
+def _due(steps: list[Step], done: int) -> list[Step]:
+    """The steps after the `done`-th tool call, up to the next one."""
+    due: list[Step] = []
+    for step in steps:
+        if done == 0:
+            due.append(step)
+        if step.verb in CALLS:
+            if done == 0:
+                return due
+            done -= 1
+    return due or ([Step("say", "done")] if steps else [])
+
+
+# -- output items -------------------------------------------------------------------------------
+
+
+def new_id(kind: str) -> str:
+    return f"{kind}_{uuid.uuid4().hex[:16]}"
+
+
+def _function(name: str, arguments: object) -> Json:
+    return {
+        "type": "function_call",
+        "id": new_id("fc"),
+        "call_id": new_id("call"),
+        "name": name,
+        "arguments": json.dumps(arguments),
+        "status": "completed",
+    }
+
+
+def _freeform(name: str, text: str) -> Json:
+    return {
+        "type": "custom_tool_call",
+        "id": new_id("ctc"),
+        "call_id": new_id("call"),
+        "name": name,
+        "input": text,
+        "status": "completed",
+    }
+
+
+def _sh(rest: str, **more: object) -> Json:
+    return _function("exec_command", {"cmd": rest, "yield_time_ms": 10_000, **more})
+
+
+def _escalate(rest: str) -> Json:
+    return _sh(rest, sandbox_permissions="require_escalated", justification=f"needs {rest}")
+
+
+def _background(rest: str) -> Json:
+    wait, _, command = rest.partition(" ")
+    return _sh(command, yield_time_ms=int(wait))
+
+
+def _patch(rest: str) -> Json:
+    path, _, text = rest.partition(" ")
+    added = "".join(f"+{line}\n" for line in lines(text).split("\n"))
+    return _freeform("apply_patch", f"*** Begin Patch\n*** Add File: {path}\n{added}*** End Patch")
+
+
+def _todo(rest: str) -> Json:
+    names, _, index = rest.rpartition(" ")
+    states = ["completed"] * int(index) + ["in_progress"] + ["pending"] * names.count("|")
+    plan = [
+        {"step": name, "status": state}
+        for name, state in zip(names.split("|"), states, strict=False)
+    ]
+    return _function("update_plan", {"explanation": "as scripted", "plan": plan})
+
+
+def _tool(rest: str) -> Json:
+    name, _, arguments = rest.partition(" ")
+    return _function(name, json.loads(arguments or "{}"))
+
+
+def lines(text: str) -> str:
+    return text.replace("\\n", "\n")
+
+
+CALLS: dict[str, Callable[[str], Json]] = {
+    "sh": _sh,
+    "background": _background,
+    "escalate": _escalate,
+    "patch": _patch,
+    "rawpatch": lambda rest: _freeform("apply_patch", lines(rest)),
+    "todo": _todo,
+    "input": lambda rest: _function("request_user_input", json.loads(rest)),
+    "tool": _tool,
+}
+TEXTS = {  # verb -> phase of the message
+    "say": "final_answer",
+    "stream": "final_answer",
+    "results": "final_answer",
+    "note": "commentary",
+}
+ENDINGS = frozenset({"fail", "incomplete", "cut", "garbage"})
+VERBS = frozenset(CALLS) | set(TEXTS) | {"reason", "sleep", "http"} | ENDINGS
