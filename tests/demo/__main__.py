@@ -1,0 +1,106 @@
+"""`make demo`: every flow on every kind of agent, through the stdio MCP entry, as a transcript.
+
+Ends by itself, with exit code 0 only when each run ended as it must and no process is left.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import anyio
+from mcp import MCPError
+from rich.console import Console
+from rich.markup import escape
+
+from tests.demo import clients
+from tests.demo.flows import Scene, WrongEndError, play
+from tests.demo.scenes import CLAUDE, CODEX, REAL, REMOTE
+from tests.demo.stage import BIN, LeftBehindError, Stage, ToolRefusedError, private_folder, stage
+from tests.demo.transcript import Transcript
+
+COMMAND = str(BIN / "a2a-mcp-bridge")
+NEXT = """\
+start-a2a-agent       wrap an agent yourself; it prints the payload for spawn_run
+a2a-gateway --help    the gateway by hand
+make test             every test
+make bench            the latencies on this machine
+README.md             the seven tools, the settings, the scripted agent's language"""
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.demo", description=__doc__)
+    parser.add_argument(
+        "--real", action="store_true", help="use your own logins and the real models (costs money)"
+    )
+    parser.add_argument("--keep", action="store_true", help="keep the private home afterwards")
+    return parser.parse_args()
+
+
+async def _demo(transcript: Transcript, folder: Path, real: bool) -> list[str]:
+    """Play every scene; what went wrong, one line each."""
+    transcript.scene("Starting: MCP client → a2a-mcp-bridge (stdio) → gateway → wrappers")
+    wrong: list[str] = []
+    async with stage(folder, real=real) as world:
+        transcript.verdict(True, "the stdio entry answers; it started the gateway")
+        tools = await world.client.list_tools()
+        transcript.note("tools", ", ".join(tool.name for tool in tools.tools))
+        transcript.note("scripted agent", f"started by start-a2a-agent, at {world.agent_url}")
+        for scene in (*(REAL if real else CODEX + CLAUDE), *REMOTE):
+            if error := await _played(scene, world, transcript):
+                transcript.verdict(False, error)
+                wrong.append(error)
+        await _log(world, transcript)
+        transcript.scene("Stopping: the client, then the gateway with its wrappers")
+    transcript.verdict(True, "no process is left behind")
+    return wrong
+
+
+async def _played(scene: Scene, world: Stage, transcript: Transcript) -> str | None:
+    try:
+        await play(scene, world, transcript)
+    except (WrongEndError, ToolRefusedError, MCPError) as exc:
+        return f"{scene.title}: {exc}"
+    except TimeoutError:
+        return f"{scene.title}: did not end in time"
+    return None
+
+
+async def _log(world: Stage, transcript: Transcript) -> None:
+    transcript.scene("All of them, from the gateway's log: list_runs")
+    page = await world.call("list_runs", {})
+    for run in reversed(page["runs"]):
+        transcript.note(run["run_id"], f"{run['backend']:<11} {run['status']:<9} {run['summary']}")
+
+
+def _outlook(transcript: Transcript) -> None:
+    transcript.scene("Use it from your own agent")
+    transcript.paste("Claude Code, one command", clients.claude_code_shell(COMMAND))
+    transcript.paste("Claude Code, or .mcp.json in a project", clients.claude_code_json(COMMAND))
+    transcript.paste("Codex, ~/.codex/config.toml", clients.codex_toml(COMMAND))
+    transcript.panel("What to do next", NEXT)
+
+
+def main() -> int:
+    arguments = _arguments()
+    # Into a file or a pipe nobody wants 80 columns.
+    transcript = Transcript(Console(width=None if sys.stdout.isatty() else 160))
+    began = time.monotonic()
+    try:
+        with private_folder(arguments.keep) as folder:
+            wrong = anyio.run(_demo, transcript, folder, arguments.real)
+    except LeftBehindError as exc:
+        wrong = [str(exc)]
+    _outlook(transcript)
+    seconds = f"{time.monotonic() - began:.0f} s"
+    if wrong:
+        transcript.say(f"[bold red]{len(wrong)} thing(s) went wrong[/] (in {seconds}):")
+        for line in wrong:
+            transcript.say(f"  {escape(line)}")
+        return 1
+    transcript.say(f"[bold green]Every flow ended as it must[/], in {seconds}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
