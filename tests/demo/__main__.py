@@ -13,7 +13,7 @@ from mcp import MCPError
 from rich.console import Console
 from rich.markup import escape
 
-from tests.demo import clients
+from mcp_bridge import clients
 from tests.demo.flows import Scene, WrongEndError, play
 from tests.demo.scenes import CLAUDE, CODEX, REAL, REMOTE
 from tests.demo.stage import BIN, LeftBehindError, Stage, ToolRefusedError, private_folder, stage
@@ -75,9 +75,11 @@ async def _log(world: Stage, transcript: Transcript) -> None:
 
 def _outlook(transcript: Transcript) -> None:
     transcript.scene("Use it from your own agent")
-    transcript.paste("Claude Code, one command", clients.claude_code_shell(COMMAND))
-    transcript.paste("Claude Code, or .mcp.json in a project", clients.claude_code_json(COMMAND))
-    transcript.paste("Codex, ~/.codex/config.toml", clients.codex_toml(COMMAND))
+    entry = clients.Entry(COMMAND, [], {})
+    shell = f"claude mcp add --scope user {clients.NAME} -- {COMMAND}"
+    transcript.paste("Claude Code, one command", shell)
+    transcript.paste("Claude Code, or .mcp.json in a project", clients.claude(entry))
+    transcript.paste("Codex, ~/.codex/config.toml", clients.codex(entry))
     transcript.panel("What to do next", NEXT)
 
 
