@@ -1,0 +1,196 @@
+"""Where the gateway is: found by its home folder or a URL, started when none answers.
+
+Standard library only: every import here delays an agent's first turn. Knows no MCP.
+"""
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+APPLICATION: Final = "a2a-gateway"
+HOME_VARIABLE: Final = "A2A_GATEWAY_HOME"
+IDLE_VARIABLE: Final = "A2A_GATEWAY_IDLE_EXIT_S"
+IDLE_EXIT_S: Final = "1800"  # a gateway nobody started by hand does not stay for ever
+START_PATIENCE_S: Final = 20.0  # measured cold start 1-3 s; a loaded machine takes longer
+OTHER_PATIENCE_S: Final = 3.0
+CONNECT_S: Final = 5.0
+LOOK_EVERY_S: Final = 0.02
+_PRIVATE: Final = 0o077  # permission bits nobody but the owner may have
+
+
+class GatewayGoneError(Exception):
+    """No gateway answers and none could be started; the text says what to do."""
+
+
+class Address(NamedTuple):
+    """A gateway: its base URL (no path of ours) and the bearer token, if it wants one."""
+
+    url: str
+    token: str | None
+
+    def connection(self, timeout_s: float = CONNECT_S) -> HTTPConnection:
+        parts = urlsplit(self.url)
+        if parts.scheme == "https":
+            return HTTPSConnection(parts.hostname or "", parts.port, timeout=timeout_s)
+        return HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
+
+    def path(self, below: str) -> str:
+        return urlsplit(self.url).path.rstrip("/") + below
+
+
+def state_home(environ: Mapping[str, str], platform: str = sys.platform) -> Path:
+    """The gateway's home: the setting, else the user's state folder (as platformdirs names it)."""
+    if given := environ.get(HOME_VARIABLE):
+        return Path(given).expanduser().absolute()
+    xdg = environ.get("XDG_STATE_HOME", "").strip()
+    if xdg and Path(xdg).is_absolute():
+        return Path(xdg) / APPLICATION
+    if platform == "darwin":
+        return Path("~/Library/Application Support").expanduser() / APPLICATION
+    return Path("~/.local/state").expanduser() / APPLICATION
+
+
+def read_token(path: Path) -> str:
+    """The token in a file that only its owner reads. Raises: GatewayGoneError."""
+    try:
+        if path.stat().st_mode & _PRIVATE:
+            raise GatewayGoneError(f"token file {path} is open to other users; chmod 600 it")
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise GatewayGoneError(f"token file {path} cannot be read; check --token-file") from exc
+
+
+def published(home: Path) -> Address | None:
+    """The gateway that wrote itself down in `home`, if its process lives and only we could have."""
+    path = home / "gateway.json"
+    try:
+        status = path.stat()
+        if status.st_uid != os.getuid() or status.st_mode & _PRIVATE:
+            return None
+        found = json.loads(path.read_bytes())
+        # The file of a killed gateway names a port that anybody may have taken since: the token
+        # goes there only while the process that wrote it runs.
+        os.kill(int(found["pid"]), 0)
+        return Address(str(found["url"]).rstrip("/"), read_token(Path(found["token_file"])))
+    except (OSError, ValueError, KeyError, TypeError, GatewayGoneError):
+        return None
+
+
+def healthy(address: Address) -> bool:
+    """Whether a gateway answers there."""
+    connection = address.connection()
+    try:
+        connection.request("GET", address.path("/healthz"))
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def start_command() -> tuple[str, ...]:
+    """The gateway's command beside this interpreter. Raises: GatewayGoneError."""
+    command = Path(sys.executable).with_name(APPLICATION)
+    if not command.exists():
+        raise GatewayGoneError(f"{APPLICATION} is not installed beside this Python; reinstall it")
+    return (str(command), "serve")
+
+
+def start(home: Path, command: Sequence[str], environ: Mapping[str, str]) -> Address:
+    """The gateway of `home`, started detached when none answers.
+
+    Of any number of concurrent callers one starts it, the others wait for that one.
+    Raises: GatewayGoneError.
+    """
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (home / "start.lock").open("a", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (running := published(home)) is not None and healthy(running):
+            return running
+        return _launch(home, command, environ)
+
+
+def _launch(home: Path, command: Sequence[str], environ: Mapping[str, str]) -> Address:
+    (home / "logs").mkdir(exist_ok=True, mode=0o700)
+    log = home / "logs" / "gateway.log"
+    with log.open("ab") as output:
+        log.chmod(0o600)
+        try:
+            child = subprocess.Popen(
+                command,
+                cwd=home,
+                env={IDLE_VARIABLE: IDLE_EXIT_S, **environ, HOME_VARIABLE: str(home)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # it outlives us, and our client's Ctrl+C is not for it
+            )
+        except OSError as exc:
+            raise GatewayGoneError(f"{command[0]} could not be started: {exc.strerror}") from exc
+    return _await(home, child, log)
+
+
+def _await(home: Path, child: "subprocess.Popen[bytes]", log: Path) -> Address:
+    """The gateway's address once it answers. Raises: GatewayGoneError."""
+    deadline = time.monotonic() + START_PATIENCE_S
+    while time.monotonic() < deadline:
+        if (address := published(home)) is not None and healthy(address):
+            return address
+        if child.poll() is not None:
+            # It may have ended because another one, started by hand just now, has the home.
+            deadline = min(deadline, time.monotonic() + OTHER_PATIENCE_S)
+        time.sleep(LOOK_EVERY_S)
+    raise GatewayGoneError(f"the gateway did not start; its log says why: {log}")
+
+
+class Gateway:
+    """The gateway this relay talks to; found at first use and again whenever it was lost."""
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        *,
+        url: str | None = None,
+        token_file: Path | None = None,
+        command: Sequence[str] | None = None,
+    ) -> None:
+        self._environ = environ
+        self._url = url
+        self._token_file = token_file
+        self._command = command
+        self._lock = threading.Lock()
+        self._address: Address | None = None
+        self._doubted = False
+
+    def address(self) -> Address:
+        """Where to send now. Raises: GatewayGoneError."""
+        with self._lock:
+            if self._address is None:
+                self._address = self._find()
+            return self._address
+
+    def lost(self, address: Address) -> None:
+        """Nothing answers at `address` any more, or it refuses the token: look again."""
+        with self._lock:
+            if self._address == address:
+                self._address = None
+                self._doubted = True
+
+    def _find(self) -> Address:
+        if self._url is not None:
+            token = None if self._token_file is None else read_token(self._token_file)
+            return Address(self._url.rstrip("/").removesuffix("/mcp"), token)
+        home = state_home(self._environ)
+        # On the way to a running gateway the first request is the health check.
+        if not self._doubted and (address := published(home)) is not None:
+            return address
+        return start(home, self._command or start_command(), self._environ)

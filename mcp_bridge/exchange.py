@@ -1,0 +1,185 @@
+"""One message's HTTP exchange with the gateway's /mcp: headers of both eras, retries, its stream.
+
+Standard library only; knows no client. Only what cannot have reached the gateway is sent again.
+"""
+
+import base64
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from typing import Any, Final, cast
+
+from mcp_bridge.endpoint import Address, Gateway, GatewayGoneError
+
+VERSION_META: Final = "io.modelcontextprotocol/protocolVersion"
+SILENCE_S: Final = 120.0  # the longest tool answers within 30 s; streams carry pings every 15 s
+NOT_READY_S: Final = 15.0  # a gateway that listens already may still be importing its MCP side
+RETRY_S: Final = 0.05
+WENT_AWAY: Final = "the gateway went away during this call; runs go on: list_runs shows them"
+
+
+class ExchangeError(Exception):
+    """The message has no answer; the text is for the client."""
+
+
+def as_object(value: object) -> dict[str, Any]:
+    """A JSON object, from its text too; anything else is an empty one."""
+    if isinstance(value, bytes):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = None
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+class Handshake:
+    """What `initialize` settled; the 2026 era has none and says it with each request."""
+
+    def __init__(self) -> None:
+        self.session: str | None = None
+        self.version: str | None = None
+
+    def headers(self, message: Mapping[str, Any]) -> dict[str, str]:
+        headers = {
+            "Content-Type": "application/json",
+            "Accept": "application/json, text/event-stream",
+        }
+        params = as_object(message.get("params"))
+        version = as_object(params.get("_meta")).get(VERSION_META)
+        if isinstance(version, str):
+            headers |= {"MCP-Protocol-Version": version, "Mcp-Method": _field(message["method"])}
+            if isinstance(name := params.get("name") or params.get("uri"), str):
+                headers["Mcp-Name"] = _field(name)
+            return headers
+        if self.session is not None:
+            headers["Mcp-Session-Id"] = self.session
+        if self.version is not None:
+            headers["MCP-Protocol-Version"] = self.version
+        return headers
+
+
+class Exchange:
+    """Sends one message and reads what comes back; `cancel` ends it from another thread."""
+
+    def __init__(self, gateway: Gateway, body: bytes, headers: Mapping[str, str]) -> None:
+        self._gateway = gateway
+        self._body = body
+        self._headers = headers
+        self._lock = threading.Lock()
+        self._wire: socket.socket | None = None
+        self._connection: HTTPConnection | None = None
+        self.cancelled = False
+        self.session: str | None = None  # the session id the gateway gave, if any
+
+    def items(self) -> Iterator[bytes]:
+        """The messages of the answer as they come, each a JSON text. Raises: ExchangeError."""
+        try:
+            response = self._answer()
+            self.session = response.getheader("mcp-session-id")
+            if (response.getheader("content-type") or "").startswith("text/event-stream"):
+                yield from _events(response)
+            elif body := response.read().strip():
+                yield body if as_object(body) else self._unreadable(response)
+        except GatewayGoneError as exc:
+            raise ExchangeError(str(exc)) from exc
+        except (OSError, HTTPException) as exc:
+            raise ExchangeError(WENT_AWAY) from exc
+        finally:
+            self.close()
+
+    def cancel(self) -> None:
+        """End the exchange: the gateway sees the connection close and stops waiting."""
+        with self._lock:
+            self.cancelled = True
+            if self._wire is not None:
+                with suppress(OSError):  # gone already
+                    self._wire.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = self._wire = None
+
+    def _answer(self) -> HTTPResponse:
+        deadline = time.monotonic() + NOT_READY_S
+        looked_again = False
+        while True:
+            address = self._connect()
+            response = self._send(address)
+            if response.status == 503 and time.monotonic() < deadline:
+                time.sleep(RETRY_S)
+            elif response.status == 401 and not looked_again:
+                looked_again = True  # another gateway in this home may have another token
+                self._gateway.lost(address)
+            elif response.status in (401, 403, 413, 415, 421):
+                raise ExchangeError(_refusal(response))
+            else:
+                return response
+            self.close()
+
+    def _connect(self) -> Address:
+        """Connect, after a new look when nothing listens where the gateway was."""
+        for again in (True, False):
+            address = self._gateway.address()
+            connection = address.connection()
+            try:
+                connection.connect()
+            except OSError as exc:
+                self._gateway.lost(address)
+                if not again:
+                    raise GatewayGoneError(f"no gateway answers at {address.url}") from exc
+                continue
+            self._hold(connection)
+            return address
+        raise AssertionError("unreachable")
+
+    def _hold(self, connection: HTTPConnection) -> None:
+        with self._lock:
+            self._connection = connection
+            self._wire = cast("socket.socket", connection.sock)
+            self._wire.settimeout(SILENCE_S)
+            if self.cancelled:
+                raise ConnectionAbortedError
+
+    def _send(self, address: Address) -> HTTPResponse:
+        connection = cast("HTTPConnection", self._connection)
+        headers = dict(self._headers)
+        if address.token is not None:
+            headers["Authorization"] = f"Bearer {address.token}"
+        connection.request("POST", address.path("/mcp"), self._body, headers)
+        return connection.getresponse()
+
+    @staticmethod
+    def _unreadable(response: HTTPResponse) -> bytes:
+        raise ExchangeError(f"the gateway answered HTTP {response.status} without JSON")
+
+
+def _field(value: object) -> str:
+    """A header value; what a header cannot carry is wrapped as the specification says."""
+    text = str(value)
+    if text.isascii() and text.isprintable() and text == text.strip():
+        return text
+    return f"=?base64?{base64.b64encode(text.encode()).decode()}?="
+
+
+def _events(response: HTTPResponse) -> Iterator[bytes]:
+    """The data of each server-sent event."""
+    data: list[bytes] = []
+    for raw in response:
+        line = raw.rstrip(b"\r\n")
+        if line.startswith(b"data:"):
+            data.append(line[5:].strip())
+        elif not line and data:
+            if item := b"\n".join(data).strip():
+                yield item
+            data = []
+
+
+def _refusal(response: HTTPResponse) -> str:
+    said = as_object(as_object(response.read()).get("error")).get("message")
+    return f"the gateway refused this (HTTP {response.status}): {said or response.reason}"

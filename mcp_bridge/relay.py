@@ -1,0 +1,133 @@
+"""Relays MCP between a client's pipes and the gateway, message by message, in both eras.
+
+Standard library only; knows no tool and no HTTP. A call has a thread of its own, so a long poll
+delays nobody.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any, BinaryIO, Final, cast
+
+from mcp_bridge.endpoint import Gateway
+from mcp_bridge.exchange import WENT_AWAY, Exchange, ExchangeError, Handshake, as_object
+
+FAREWELL_S: Final = 1.0  # what a closed stdin leaves to calls that are under way
+PARSE_ERROR: Final = -32700
+INVALID_REQUEST: Final = -32600
+NO_ANSWER: Final = -32000
+
+RequestId = int | str
+
+
+class Relay:
+    """One client's side of the gateway."""
+
+    def __init__(self, gateway: Gateway, out: BinaryIO) -> None:
+        self._gateway = gateway
+        self._out = out
+        self._writing = threading.Lock()
+        self._calls: dict[RequestId, Exchange] = {}
+        self._changed = threading.Condition()
+        self._handshake = Handshake()
+
+    def serve(self, lines: Iterable[bytes]) -> None:
+        """Relay until the client closes its end."""
+        for line in lines:
+            if line.strip():
+                self._take(line.strip())
+        deadline = time.monotonic() + FAREWELL_S
+        with self._changed:
+            while self._calls and (left := deadline - time.monotonic()) > 0:
+                self._changed.wait(left)
+
+    def _take(self, line: bytes) -> None:
+        try:
+            value: Any = json.loads(line)
+        except (ValueError, RecursionError):
+            self._error(None, PARSE_ERROR, "the line is not JSON; send one message a line")
+            return
+        message = as_object(value)
+        method = message.get("method")
+        if method == "notifications/cancelled":
+            self._cancel(as_object(message.get("params")).get("requestId"))
+        elif isinstance(method, str):
+            self._send(line, message)
+        elif not ("result" in message or "error" in message):
+            self._error(None, INVALID_REQUEST, "send one JSON-RPC message a line, no batches")
+        # Answers end here: the gateway asks its clients nothing.
+
+    def _send(self, line: bytes, message: dict[str, Any]) -> None:
+        exchange = Exchange(self._gateway, line, self._handshake.headers(message))
+        request_id = message.get("id")
+        if request_id is None:
+            _in_background(lambda: self._notify(exchange))
+        elif not isinstance(request_id, int | str):
+            self._error(None, INVALID_REQUEST, "a request's id is a number or a string")
+        else:
+            with self._changed:
+                self._calls[request_id] = exchange
+            if message["method"] == "initialize":
+                self._call(request_id, exchange, first=True)  # what follows needs its version
+            else:
+                _in_background(lambda: self._call(request_id, exchange))
+
+    def _cancel(self, request_id: object) -> None:
+        with self._changed:
+            exchange = self._calls.get(cast("RequestId", request_id))
+        if exchange is not None:
+            exchange.cancel()
+
+    def _call(self, request_id: RequestId, exchange: Exchange, *, first: bool = False) -> None:
+        try:
+            if not self._answer(request_id, exchange, first=first) and not exchange.cancelled:
+                self._error(request_id, NO_ANSWER, WENT_AWAY)
+        except ExchangeError as exc:
+            if not exchange.cancelled:
+                self._error(request_id, NO_ANSWER, str(exc))
+        finally:
+            with self._changed:
+                if self._calls.get(request_id) is exchange:
+                    del self._calls[request_id]
+                self._changed.notify_all()
+
+    def _answer(self, request_id: RequestId, exchange: Exchange, *, first: bool) -> bool:
+        """Relay what comes until the answer itself; whether it came."""
+        for item in exchange.items():
+            message = as_object(item)
+            if exchange.cancelled:
+                return False
+            if not ("result" in message or "error" in message):
+                self._write(item)  # progress
+                continue
+            if first:
+                self._handshake.session = exchange.session
+                self._handshake.version = as_object(message.get("result")).get("protocolVersion")
+            same = message.get("id") == request_id  # else it was refused before its id was read
+            self._write(item if same else json.dumps({**message, "id": request_id}).encode())
+            return True
+        return False
+
+    @staticmethod
+    def _notify(exchange: Exchange) -> None:
+        try:
+            for _ in exchange.items():
+                pass
+        except ExchangeError:
+            return  # nobody waits for an answer
+
+    def _error(self, request_id: RequestId | None, code: int, text: str) -> None:
+        error = {"jsonrpc": "2.0", "id": request_id, "error": {"code": code, "message": text}}
+        self._write(json.dumps(error).encode())
+
+    def _write(self, item: bytes) -> None:
+        # A client that closed its end reads no answer; the end of its other pipe ends us.
+        with self._writing, suppress(BrokenPipeError):
+            self._out.write(item + b"\n")
+            self._out.flush()
+
+
+def _in_background(work: Callable[[], None]) -> None:
+    threading.Thread(target=work, daemon=True).start()
