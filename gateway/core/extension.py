@@ -77,7 +77,9 @@ ALLOW: Final = "allow"
 ALLOW_SESSION: Final = "allow_session"
 DENY: Final = "deny"
 ABORT: Final = "abort"
-_ALLOW_WORDS: Final = frozenset({"allow", "yes", "y", "ok", "okay", "approve", "approved", "accept"})
+_ALLOW_WORDS: Final = frozenset(
+    {"allow", "yes", "y", "ok", "okay", "approve", "approved", "accept"}
+)
 
 
 class _Wire(BaseModel):
@@ -214,9 +216,10 @@ class InvalidRequestError(ValueError):
 class AnswerError(ValueError):
     """An answer that fits no pending request. `code` is stable."""
 
-    def __init__(self, code: str, text: str) -> None:
+    def __init__(self, code: str, text: str, request_id: str | None = None) -> None:
         super().__init__(text)
         self.code = code
+        self.request_id = request_id
 
 
 def describe(error: ValidationError) -> str:
@@ -274,6 +277,7 @@ def read_answers(message: Message, pending: Sequence[PendingRequest]) -> list[An
             raise AnswerError(
                 "request_gone",
                 f"no request {answer.request_id!r} is pending; pending now: {_ids(pending)}",
+                answer.request_id,
             )
         if answer.request_id in seen:
             raise AnswerError("ambiguous_answer", f"{answer.request_id!r} is answered twice here")

@@ -36,3 +36,8 @@ def decode_object(text: str | bytes) -> JsonObject:
 def merge_null(data: JsonObject) -> JsonObject:
     """`data` without its null members: an absent key and null mean the same on our wire."""
     return {key: value for key, value in data.items() if value is not None}
+
+
+def encode_sorted(value: object) -> str:
+    """JSON text with sorted keys: equal values give equal texts, for digests."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()

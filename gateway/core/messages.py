@@ -204,9 +204,7 @@ def _file_from_contract(fields: JsonObject, at: str) -> FilePart:
             base64.b64decode(raw, validate=True)
         except binascii.Error as exc:
             raise InvalidMessageError(f"{at}.bytes_base64 is not base64") from exc
-    return FilePart(
-        url=texts["uri"], raw=raw, media_type=texts["mime_type"], name=texts["name"]
-    )
+    return FilePart(url=texts["uri"], raw=raw, media_type=texts["mime_type"], name=texts["name"])
 
 
 def from_contract(value: Mapping[str, Any], message_id: str) -> Message:

@@ -22,9 +22,7 @@ class RunStatus(StrEnum):
     REJECTED = "rejected"
 
 
-_ENDS = frozenset(
-    {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.REJECTED}
-)
+_ENDS = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.REJECTED})
 
 # A run that waits may also end directly: its agent can give up, be cancelled, or (foreign
 # agents) complete without saying that it went on.

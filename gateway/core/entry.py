@@ -1,0 +1,50 @@
+"""What goes into the log and what comes out of it: events with their seq, payloads, keys."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gateway.core.redact import Payload
+from gateway.core.status import RunStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A durable event. `ts` is unix microseconds, `status` the run's after it, `data` JSON text."""
+
+    seq: int
+    ts: int
+    type: str
+    status: RunStatus
+    data: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """An event on its way into the log, with the payloads that leave its data."""
+
+    recorded: Recorded
+    src_seq: int | None = None
+    payloads: tuple[Payload, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayloadSlice:
+    """Bytes `offset .. offset+len(content)` of a split field, cut on character borders."""
+
+    seq: int
+    pointer: str
+    mime: str
+    encoding: Literal["utf-8"]
+    total_bytes: int
+    offset: int
+    content: bytes
+    relpath: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestKey:
+    """An idempotency key: `digest` is of the canonical content it was first used with."""
+
+    scope: str
+    key: str
+    digest: str

@@ -1,0 +1,172 @@
+"""The tables of a log: one schema for SQLite and PostgreSQL.
+
+Times are unix microseconds (the same in both dialects, no time zones). JSON is stored as the text
+it was serialised to once, and handed on unparsed; nothing is queried inside it.
+"""
+
+from typing import Final
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+SCHEMA_VERSION: Final = 1
+ACTIVE_STATUSES: Final = sa.text("status in ('queued','running','input_required','auth_required')")
+
+facts = sa.Table(
+    "facts",
+    metadata,
+    sa.Column("key", sa.String(64), primary_key=True),  # log_id, schema_version
+    sa.Column("value", sa.Text, nullable=False),
+)
+
+replicas = sa.Table(
+    "replicas",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("expires_at", sa.BigInteger, nullable=False),
+)
+
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("id", sa.String(128), primary_key=True),  # the A2A contextId: clients may choose it
+    sa.Column("principal", sa.String(64), nullable=False),
+    sa.Column("agent", sa.String(128), nullable=False),
+    sa.Column("backend", sa.String(32), nullable=False),
+    sa.Column("cwd", sa.Text),
+    sa.Column("nickname", sa.String(64)),
+    sa.Column("backend_session_id", sa.Text),
+    sa.Column("remote", sa.Text),
+    sa.Column("metadata", sa.Text),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
+)
+sa.Index(
+    "ix_sessions_name",
+    sessions.c.principal,
+    sessions.c.cwd,
+    sessions.c.nickname,
+    unique=True,
+    sqlite_where=sessions.c.nickname.is_not(None),
+    postgresql_where=sessions.c.nickname.is_not(None),
+)
+
+# The last N of the names agent1..N given in a folder: a name costs one row, not a scan.
+name_counters = sa.Table(
+    "name_counters",
+    metadata,
+    sa.Column("principal", sa.String(64), primary_key=True),
+    sa.Column("cwd", sa.Text, primary_key=True),
+    sa.Column("last", sa.Integer, nullable=False),
+)
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("context_id", sa.String(128), sa.ForeignKey("sessions.id"), nullable=False),
+    sa.Column("principal", sa.String(64), nullable=False),
+    sa.Column("agent", sa.String(128), nullable=False),
+    sa.Column("backend", sa.String(32), nullable=False),
+    sa.Column("status", sa.String(24), nullable=False),
+    sa.Column("cwd", sa.Text),
+    sa.Column("role", sa.String(64)),
+    sa.Column("nickname", sa.String(64)),
+    sa.Column("parent_id", sa.String(64)),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
+    sa.Column("started_at", sa.BigInteger),
+    sa.Column("completed_at", sa.BigInteger),
+    sa.Column("cancel_requested_at", sa.BigInteger),
+    sa.Column("running_us", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("last_seq", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("first_seq", sa.Integer, nullable=False, server_default="1"),  # retention moves it
+    sa.Column("owner", sa.String(64)),
+    sa.Column("epoch", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("summary", sa.Text, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("request", sa.Text, nullable=False),
+    sa.Column("pending", sa.Text),
+    sa.Column("remote", sa.Text),
+    sa.Column("result", sa.Text),
+    sa.Column("error", sa.Text),
+    sa.Column("metadata", sa.Text),
+)
+_newest = (runs.c.created_at.desc(), runs.c.id.desc())
+sa.Index("ix_runs_created", *_newest)
+sa.Index("ix_runs_status", runs.c.status, *_newest)
+sa.Index("ix_runs_agent", runs.c.agent, *_newest)
+sa.Index("ix_runs_cwd", runs.c.cwd, *_newest)
+sa.Index("ix_runs_context", runs.c.context_id, *_newest)
+sa.Index(
+    "ix_runs_active",
+    runs.c.owner,
+    runs.c.created_at,
+    sqlite_where=ACTIVE_STATUSES,
+    postgresql_where=ACTIVE_STATUSES,
+)
+
+run_labels = sa.Table(
+    "run_labels",
+    metadata,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("value", sa.String(256), primary_key=True),
+    sa.Column(
+        "run_id", sa.String(36), sa.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True
+    ),
+    sqlite_with_rowid=False,
+)
+
+# Keys live as long as their run. `scope` is (principal, agent) of a first message or a task id.
+request_keys = sa.Table(
+    "request_keys",
+    metadata,
+    sa.Column("scope", sa.String(256), primary_key=True),
+    sa.Column("key", sa.String(128), primary_key=True),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column(
+        "run_id",
+        sa.String(36),
+        sa.ForeignKey("runs.id", ondelete="CASCADE", deferrable=True, initially="DEFERRED"),
+        nullable=False,
+    ),
+    sqlite_with_rowid=False,
+)
+
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column(
+        "run_id", sa.String(36), sa.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True
+    ),
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("ts", sa.BigInteger, nullable=False),
+    sa.Column("type", sa.String(32), nullable=False),
+    sa.Column("status", sa.String(24), nullable=False),  # the run's status after this event
+    sa.Column("src_seq", sa.Integer),  # its seq in the agent's own log, for copied events
+    sa.Column("data", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+sa.Index(
+    "ix_events_src",
+    events.c.run_id,
+    events.c.src_seq,
+    unique=True,
+    sqlite_where=events.c.src_seq.is_not(None),
+    postgresql_where=events.c.src_seq.is_not(None),
+)
+
+# Payloads over the inline limits, cut at 64 KB and never inside a character. `at` is the byte
+# offset of the chunk in its payload, so a range read finds its first chunk by key.
+chunks = sa.Table(
+    "event_chunks",
+    metadata,
+    sa.Column("run_id", sa.String(36), primary_key=True),
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("pointer", sa.String(512), primary_key=True),
+    sa.Column("at", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+    sa.ForeignKeyConstraint(["run_id", "seq"], ["events.run_id", "events.seq"], ondelete="CASCADE"),
+    sqlite_with_rowid=False,
+)

@@ -1,0 +1,54 @@
+"""A durable task server: log, supervisor and operations, opened and closed together."""
+
+import os
+import time
+import uuid
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from gateway.core.driver import DriverFactory
+from gateway.core.log import RunLog
+from gateway.core.redact import Limits
+from gateway.core.sqlite import Durability, SqliteEngine
+from gateway.core.supervisor import Supervisor
+from gateway.core.tasks import Tasks
+
+QUEUE_LIMIT: Final = 1000  # waiting runs; beyond it a run is rejected with a reason
+
+
+def now() -> int:
+    """Unix microseconds."""
+    return time.time_ns() // 1000
+
+
+@asynccontextmanager
+async def task_server(
+    *,
+    database: Path,
+    driver_for: DriverFactory,
+    capacity: int | None = None,
+    queue_limit: int = QUEUE_LIMIT,
+    durability: Durability = "normal",
+    limits: Limits | None = None,
+) -> AsyncGenerator[Tasks]:
+    """The operations of a task server on `database`; active runs are taken up again.
+
+    `capacity`: runs that may be running at once, None for no bound. Raises:
+    sqlite.DatabaseLockedError when another process serves this database.
+    """
+    log = await RunLog.open(SqliteEngine(database, durability=durability))
+    supervisor = Supervisor(
+        log,
+        driver_for,
+        clock=now,
+        limits=limits or Limits(),
+        capacity=capacity,
+        queue_limit=queue_limit,
+    )
+    try:
+        async with supervisor.running(f"{os.getpid()}-{uuid.uuid4().hex[:8]}"):
+            yield Tasks(log, supervisor, clock=now)
+    finally:
+        await log.close()

@@ -1,0 +1,315 @@
+"""Every operation on runs: send, get, list, cancel, events, payload. Behind both faces.
+
+Knows the log and the supervisor; knows neither A2A's wire nor MCP's. A caller is a principal; a
+run of another principal does not exist for it.
+"""
+
+import hashlib
+import uuid
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from gateway.core import json, messages, redact
+from gateway.core.clock import Clock
+from gateway.core.entry import PayloadSlice, Recorded, RequestKey
+from gateway.core.errors import (
+    CoreError,
+    InvalidInputError,
+    NotCancelableError,
+    RunEndedError,
+    RunNotFoundError,
+    SessionConflictError,
+)
+from gateway.core.extension import CodingRequest, InvalidRequestError, read_request
+from gateway.core.json import JsonObject
+from gateway.core.listing import RunPage, RunQuery
+from gateway.core.log import RunLog
+from gateway.core.messages import Message
+from gateway.core.record import Run, Session
+from gateway.core.status import WAITING, RunStatus
+from gateway.core.supervisor import Supervisor
+
+CONTEXT_ID_MAX: Final = 128
+FOLLOW_BATCH: Final = 256
+
+Did = Literal["started", "attached", "answered", "steered", "resumed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """The run a message went to, as it is now, and what the message did.
+
+    `attached`: its request_key was used before; nothing was done again.
+    """
+
+    run: Run
+    did: Did
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventPage:
+    """Events after a cursor, and the run as it was when they were read."""
+
+    run: Run
+    events: list[Recorded]
+    has_more: bool
+
+
+class Tasks:
+    """The operations of one task server."""
+
+    def __init__(self, log: RunLog, supervisor: Supervisor, *, clock: Clock) -> None:
+        self.log = log
+        self._supervisor = supervisor
+        self._clock = clock
+
+    # -- send ------------------------------------------------------------------------------------
+
+    async def send(  # noqa: PLR0913  # what a caller may say at once, all by keyword
+        self,
+        *,
+        principal: str,
+        agent: str,
+        message: Message,
+        request: CodingRequest | None = None,
+        run_id: str | None = None,
+        context_id: str | None = None,
+        backend: str | None = None,
+        metadata: JsonObject | None = None,
+        name_session: bool = False,
+    ) -> Sent:
+        """Start a run with a message, or say something to one (`run_id`).
+
+        Returns when it is durable and does not wait for the agent. `request` defaults to what the
+        message's metadata asks. With `name_session` a new session gets an agent name.
+
+        Raises: InvalidInputError, SessionConflictError, RequestConflictError, RunNotFoundError,
+        RunEndedError, CancelPendingError, AnswerRefusedError, NotSteerableError.
+        """
+        if not message.parts:
+            raise InvalidInputError("a message needs at least one part", "parts")
+        asked = _asked(message, request)
+        if run_id is not None:
+            return await self._follow_up(principal, run_id, context_id, message, asked)
+        now = self._clock()
+        asked, session = await self._session_for(
+            principal, agent, backend or agent, context_id, asked, now
+        )
+        run = Run(
+            id=str(uuid.uuid4()),
+            context_id=session.id,
+            principal=principal,
+            agent=agent,
+            backend=session.backend,
+            status=RunStatus.QUEUED,
+            message=message,
+            request=asked,
+            created_at=now,
+            updated_at=now,
+            metadata=metadata or {},
+        )
+        key = _key(f"{principal}\n{agent}", asked, message, context_id)
+        stored = await self.log.create(run, session, key, name=name_session)
+        if stored.id != run.id:
+            return Sent(run=stored, did="attached")
+        self._supervisor.start(stored)
+        return Sent(run=stored, did="started")
+
+    async def _session_for(
+        self,
+        principal: str,
+        agent: str,
+        backend: str,
+        context_id: str | None,
+        asked: CodingRequest,
+        now: int,
+    ) -> tuple[CodingRequest, Session]:
+        """The session of a new run, and the request with what the session fixes."""
+        known = await self.log.session(context_id) if context_id else None
+        if known is None:
+            if context_id is not None and not 0 < len(context_id) <= CONTEXT_ID_MAX:
+                raise InvalidInputError(
+                    f"contextId has 1 to {CONTEXT_ID_MAX} characters", "contextId"
+                )
+            session = Session(
+                id=context_id or str(uuid.uuid4()),
+                principal=principal,
+                agent=agent,
+                backend=backend,
+                cwd=asked.cwd,
+                nickname=asked.nickname,
+                created_at=now,
+                updated_at=now,
+            )
+            return asked, session
+        if known.principal != principal or known.agent != agent:
+            raise SessionConflictError(
+                f"session {known.id} belongs to another agent; start a new session"
+            )
+        if asked.cwd is not None and known.cwd is not None and asked.cwd != known.cwd:
+            raise SessionConflictError(
+                f"session {known.id} is bound to cwd {known.cwd}, received {asked.cwd}; "
+                "start a new session for another folder"
+            )
+        return asked.model_copy(update={"cwd": asked.cwd or known.cwd}), known
+
+    async def _follow_up(
+        self,
+        principal: str,
+        run_id: str,
+        context_id: str | None,
+        message: Message,
+        asked: CodingRequest,
+    ) -> Sent:
+        run = await self.get(principal, run_id)
+        if context_id and context_id != run.context_id:
+            raise InvalidInputError(
+                f"run {run_id} is in context {run.context_id}, not {context_id}", "contextId"
+            )
+        key = _key(run_id, asked, message, run.context_id)
+        if key is not None and not await self.log.keep_key(key, run_id):
+            return Sent(run=await self.get(principal, run_id), did="attached")
+        try:
+            did = await self._supervisor.message(run_id, message, principal)
+        except CoreError as exc:
+            if key is not None:
+                await self.log.drop_key(key)  # nothing was done: the key may be tried again
+            run = await self.get(principal, run_id)
+            if isinstance(exc, RunNotFoundError) and run.terminal:
+                raise RunEndedError(run_id, run.status) from exc
+            raise
+        return Sent(run=await self.get(principal, run_id), did=did)
+
+    # -- look ------------------------------------------------------------------------------------
+
+    async def get(self, principal: str, run_id: str) -> Run:
+        """The durable record of a run. Raises: RunNotFoundError."""
+        run = await self.log.get(run_id)
+        if run is None or run.principal != principal:
+            raise RunNotFoundError(run_id)
+        return run
+
+    async def session(self, principal: str, context_id: str) -> Session | None:
+        session = await self.log.session(context_id)
+        return session if session is not None and session.principal == principal else None
+
+    async def list_runs(self, principal: str, query: RunQuery) -> RunPage:
+        """A page of runs, newest first."""
+        return await self.log.list_runs(principal, query)
+
+    def place(self, run_id: str) -> int | None:
+        """A queued run's place, 1 is next; None when it is not waiting for its turn here."""
+        return self._supervisor.place(run_id)
+
+    async def settled(self, principal: str, run_id: str, timeout_s: float | None = None) -> Run:
+        """The run at its first terminal or waiting status (or after `timeout_s`, as it is)."""
+        run = await self.get(principal, run_id)
+        while not run.terminal and run.status not in WAITING:
+            if not await self.log.changed(run_id, run.last_seq, timeout_s):
+                break
+            run = await self.get(principal, run_id)
+        return run
+
+    # -- cancel ----------------------------------------------------------------------------------
+
+    async def cancel(self, principal: str, run_id: str, wait_s: float = 5.0) -> Run:
+        """Ask a run to stop and wait up to `wait_s` for its end; returns it as it then is.
+
+        Raises: RunNotFoundError, NotCancelableError when it had ended before.
+        """
+        run = await self.get(principal, run_id)
+        if run.terminal:
+            raise NotCancelableError(run_id, run.status)
+        try:
+            await self._supervisor.cancel(run_id)
+        except RunNotFoundError as exc:  # it ended while we asked
+            run = await self.get(principal, run_id)
+            raise NotCancelableError(run_id, run.status) from exc
+        return await self._ended(principal, run_id, wait_s)
+
+    async def _ended(self, principal: str, run_id: str, wait_s: float) -> Run:
+        until = self._clock() + int(wait_s * 1_000_000)
+        run = await self.get(principal, run_id)
+        while not run.terminal and (left := until - self._clock()) > 0:
+            await self.log.changed(run_id, run.last_seq, left / 1_000_000)
+            run = await self.get(principal, run_id)
+        return run
+
+    # -- events ----------------------------------------------------------------------------------
+
+    async def events(
+        self, principal: str, run_id: str, *, after: int = 0, limit: int = 100, wait_s: float = 0.0
+    ) -> EventPage:
+        """Events with `seq > after`; waits up to `wait_s` for one unless the run has ended or
+        waits for somebody already. Raises: RunNotFoundError."""
+        run = await self.get(principal, run_id)
+        idle = run.last_seq <= after and not run.terminal and run.status not in WAITING
+        if idle and wait_s > 0:
+            await self.log.changed(run_id, after, wait_s)
+        found = await self.log.read(run_id, after, limit)
+        run = await self.get(principal, run_id)
+        last = found[-1].seq if found else after
+        return EventPage(run=run, events=found, has_more=run.last_seq > last)
+
+    async def follow(
+        self, principal: str, run_id: str, *, after: int = 0
+    ) -> AsyncGenerator[list[Recorded]]:
+        """Events with `seq > after` in batches as they become durable; ends with the run."""
+        run = await self.get(principal, run_id)
+        while True:
+            found = await self.log.read(run_id, after, FOLLOW_BATCH)
+            if found:
+                after = found[-1].seq
+                yield found
+            run = await self.get(principal, run_id)
+            if run.last_seq > after:
+                continue
+            if run.terminal:
+                return
+            await self.log.changed(run_id, after)
+
+    async def payload(
+        self,
+        principal: str,
+        run_id: str,
+        seq: int,
+        pointer: str,
+        *,
+        offset: int = 0,
+        limit: int = 65536,
+    ) -> PayloadSlice:
+        """Bytes of a split field. Raises: RunNotFoundError, PayloadNotFoundError."""
+        await self.get(principal, run_id)
+        return await self.log.payload(run_id, seq, pointer, offset, limit)
+
+    async def whole(self, run: Run, event: Recorded) -> JsonObject:
+        """An event's data with its split fields put back."""
+        data = json.decode_object(event.data)
+        if not redact.refs_of(data):
+            return data
+        return redact.join(data, await self.log.payloads(run.id, event.seq))
+
+
+def _asked(message: Message, request: CodingRequest | None) -> CodingRequest:
+    if request is not None:
+        return request
+    try:
+        return read_request(message.metadata)
+    except InvalidRequestError as exc:
+        raise InvalidInputError(str(exc), "metadata") from exc
+
+
+def _key(
+    scope: str, asked: CodingRequest, message: Message, context_id: str | None
+) -> RequestKey | None:
+    """The idempotency key of a request: its digest leaves out what may differ on a retry."""
+    if asked.request_key is None:
+        return None
+    content = {
+        "parts": messages.to_wire(replace(message, message_id=""))["parts"],
+        "context": context_id,
+        "request": asked.model_copy(update={"trace": None}).to_json(),
+    }
+    digest = hashlib.sha256(json.encode_sorted(content).encode()).hexdigest()
+    return RequestKey(scope=scope, key=asked.request_key, digest=digest)
