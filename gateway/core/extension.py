@@ -46,7 +46,7 @@ Poll page, as the `poll_events` tool hands events on:
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -295,7 +295,7 @@ def _answers_of(part: object) -> list[Answer]:
         return []
     data = as_object(part.data)
     responses = data.get("responses")
-    raws: list[Any] = responses if isinstance(responses, list) else [data]
+    raws = cast("list[Any]", responses) if isinstance(responses, list) else [data]
     if not isinstance(responses, list) and "request_id" not in data:
         return []
     try:

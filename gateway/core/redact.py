@@ -79,16 +79,20 @@ def split(data: JsonObject, limits: Limits) -> Split:
         return Split(data=data)
     taken: dict[str, Payload] = {}
     inline = _walk(data, "", limits, taken)
+    # An equal share for each member, so that an event of many comes under the limit too.
+    share = max(0, limits.event // (2 * max(1, len(data))) - len(TRUNCATED))
+    shrunk: set[str] = set()
     while len(json.encode(inline).encode()) > limits.event:
-        key = _largest(inline, taken)
+        key = _largest(inline, shrunk)
         if key is None:
             break
         pointer = f"/{_escape(key)}"
         # What was taken inside this member goes back into it: nothing is stored twice.
         for inner in [other for other in taken if other.startswith(f"{pointer}/")]:
             del taken[inner]
-        inline[key] = _preview(data[key], limits.text // 2)
+        inline[key] = _preview(data[key], min(share, limits.text // 2))
         taken[pointer] = _payload(pointer, data[key])
+        shrunk.add(key)
     if not taken:
         return Split(data=data)
     return Split(
@@ -191,14 +195,12 @@ def _ref(payload: Payload) -> JsonObject:
     }
 
 
-def _largest(inline: JsonObject, taken: Mapping[str, Payload]) -> str | None:
-    """The key of the largest member that can still leave, None when none is worth it."""
+def _largest(inline: JsonObject, shrunk: set[str]) -> str | None:
+    """The key of the largest member that can still shrink, None when none is worth it."""
     sizes: dict[str, int] = {
         key: len(json.encode(cast("object", value)))
         for key, value in inline.items()
-        if key not in _KEPT
-        and isinstance(value, dict | list | str)
-        and f"/{_escape(key)}" not in taken
+        if key not in _KEPT | shrunk and isinstance(value, dict | list | str)
     }
     key = max(sizes, key=sizes.__getitem__, default=None)
     return key if key is not None and sizes[key] > _WORTH_TAKING else None
