@@ -18,7 +18,10 @@ PAGE_MAX: Final = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunQuery:
-    """What to list. Unset filters match everything; `limit` is 1..200; `cursor` of a former page."""
+    """What to list. Unset filters match everything; `limit` is 1..200; `cursor` of a former page.
+
+    `with_total` counts what matches, page or not: a scan, for protocols that demand the number.
+    """
 
     agent: str | None = None
     backend: str | None = None
@@ -30,14 +33,16 @@ class RunQuery:
     updated_after: int | None = None
     limit: int = 50
     cursor: str | None = None
+    with_total: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPage:
-    """Runs, newest first; `next_cursor` is None on the last page."""
+    """Runs, newest first; `next_cursor` is None on the last page, `total` unless asked for."""
 
     runs: list[Run]
     next_cursor: str | None = None
+    total: int | None = None
 
 
 def encode_cursor(run: Run) -> str:
@@ -67,6 +72,9 @@ def select_page(connection: sa.Connection, principal: str, query: RunQuery) -> R
         select = select.where(runs.c.status.in_([status.value for status in query.statuses]))
     if query.updated_after is not None:
         select = select.where(runs.c.updated_at > query.updated_after)
+    total: int | None = None
+    if query.with_total:
+        total = connection.scalar(sa.select(sa.func.count()).select_from(select.subquery()))
     if query.cursor:
         created, run_id = decode_cursor(query.cursor)
         select = select.where(
@@ -78,4 +86,4 @@ def select_page(connection: sa.Connection, principal: str, query: RunQuery) -> R
     ).mappings()
     page = [rows.run_of(row) for row in found]
     more, page = len(page) > limit, page[:limit]
-    return RunPage(runs=page, next_cursor=encode_cursor(page[-1]) if more else None)
+    return RunPage(runs=page, next_cursor=encode_cursor(page[-1]) if more else None, total=total)

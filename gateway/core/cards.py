@@ -1,0 +1,129 @@
+"""The agent card: what an agent of ours says of itself, with the coding-run extension in it.
+
+Pure. Only what is true of every agent of ours is decided here; names and skills are arguments.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from a2a.types import (
+    AgentCapabilities,
+    AgentCard,
+    AgentExtension,
+    AgentInterface,
+    AgentSkill,
+    HTTPAuthSecurityScheme,
+    SecurityRequirement,
+    SecurityScheme,
+    StringList,
+)
+from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.struct_pb2 import Struct
+
+from gateway.core import extension, json
+from gateway.core.extension import CodingRequest
+from gateway.core.messages import whole_numbers
+
+PROTOCOL_VERSION: Final = "1.0"
+JSONRPC_PATH: Final = "/a2a/jsonrpc"
+REST_PATH: Final = "/a2a/rest"
+MODES: Final = ("text/plain", "application/json")
+_BEARER: Final = "bearer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skill:
+    """Something the agent can do, for people and models that choose between agents."""
+
+    id: str
+    name: str
+    description: str
+    tags: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+
+
+def build_card(
+    *,
+    name: str,
+    description: str,
+    base_url: str,
+    version: str,
+    skills: Sequence[Skill],
+    token_required: bool = True,
+) -> AgentCard:
+    """The card of an agent whose face is at `base_url` (its prefix included, no slash behind)."""
+    card = AgentCard(
+        name=name,
+        description=description,
+        version=version,
+        supported_interfaces=[
+            AgentInterface(
+                url=base_url + path, protocol_binding=binding, protocol_version=PROTOCOL_VERSION
+            )
+            for path, binding in ((JSONRPC_PATH, "JSONRPC"), (REST_PATH, "HTTP+JSON"))
+        ],
+        capabilities=AgentCapabilities(
+            streaming=True,
+            push_notifications=False,
+            extended_agent_card=True,
+            extensions=[_coding_run()],
+        ),
+        default_input_modes=list(MODES),
+        default_output_modes=list(MODES),
+        skills=[_skill(skill) for skill in skills],
+    )
+    if token_required:
+        card.security_schemes[_BEARER].CopyFrom(
+            SecurityScheme(http_auth_security_scheme=HTTPAuthSecurityScheme(scheme="Bearer"))
+        )
+        card.security_requirements.append(SecurityRequirement(schemes={_BEARER: StringList()}))
+    return card
+
+
+@dataclass(slots=True, kw_only=True)
+class Face:
+    """An agent as this server publishes it, under `prefix`.
+
+    `check` refuses a first message's request before a run is made of it: it raises
+    errors.InvalidInputError. A new `card` is served from the next request on.
+    """
+
+    agent: str
+    card: AgentCard
+    prefix: str = ""
+    check: Callable[[CodingRequest], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CardPage:
+    """A card as it is served: its bytes and the tag of exactly these bytes."""
+
+    body: bytes
+    etag: str
+
+
+def card_page(card: AgentCard) -> CardPage:
+    """The JSON of a card; whole numbers in the extension's schema stay whole."""
+    body = json.encode(whole_numbers(MessageToDict(card))).encode()
+    return CardPage(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+
+
+def _skill(skill: Skill) -> AgentSkill:
+    return AgentSkill(
+        id=skill.id,
+        name=skill.name,
+        description=skill.description,
+        tags=list(skill.tags),
+        examples=list(skill.examples),
+    )
+
+
+def _coding_run() -> AgentExtension:
+    return AgentExtension(
+        uri=extension.URI,
+        description="Durable runs of coding agents: settings, numbered events, replay, questions.",
+        required=False,
+        params=ParseDict(extension.json_schema(), Struct()),
+    )

@@ -1,0 +1,86 @@
+"""How refusals leave as A2A errors: one table, code -> error, for every transport.
+
+Knows no operation. What nobody foresaw leaves as an internal error without its text.
+"""
+
+import logging
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+from a2a.utils.error_handlers import build_rest_error_payload
+from a2a.utils.errors import (
+    A2AError,
+    InternalError,
+    InvalidParamsError,
+    TaskNotCancelableError,
+    TaskNotFoundError,
+    UnsupportedOperationError,
+)
+from starlette.responses import JSONResponse, Response
+
+from gateway.core.errors import CoreError
+from gateway.core.extension import InvalidRequestError
+from gateway.core.messages import InvalidMessageError
+
+# One table; a test proves that every code of `errors` is in it.
+A2A_ERRORS: Final[Mapping[str, type[A2AError]]] = {
+    "run_not_found": TaskNotFoundError,
+    "payload_not_found": TaskNotFoundError,
+    "not_cancelable": TaskNotCancelableError,
+    "run_ended": UnsupportedOperationError,
+    "not_steerable": UnsupportedOperationError,
+    "cancel_pending": UnsupportedOperationError,
+    "invalid_input": InvalidParamsError,
+    "request_key_conflict": InvalidParamsError,
+    "session_conflict": InvalidParamsError,
+    "request_gone": InvalidParamsError,
+    "already_answered": InvalidParamsError,
+    "ambiguous_answer": InvalidParamsError,
+    "not_an_answer": InvalidParamsError,
+    "replay_expired": InvalidParamsError,
+    "replay_diverged": InvalidParamsError,
+    "fenced": InternalError,
+    "internal": InternalError,
+}
+
+logger = logging.getLogger(__name__)
+
+
+def a2a_error(error: CoreError) -> A2AError:
+    """The A2A error of a refusal: its text for people, its code (and field) for programs."""
+    facts = {"code": error.code}
+    for name in ("field", "first_seq"):
+        if (value := getattr(error, name, None)) is not None:
+            facts[name] = str(value)
+    return A2A_ERRORS.get(error.code, InternalError)(str(error), facts)
+
+
+@contextmanager
+def translated(what: str) -> Generator[None]:
+    """Everything that leaves is an A2AError. The root of a request, so it catches all."""
+    try:
+        yield
+    except A2AError:
+        raise
+    except CoreError as exc:
+        raise a2a_error(exc) from exc
+    except (InvalidMessageError, InvalidRequestError) as exc:
+        raise InvalidParamsError(str(exc), {"code": "invalid_input"}) from exc
+    except Exception as exc:
+        logger.exception("%s failed", what)
+        raise InternalError(f"{what} failed; the server's log says why") from exc
+
+
+def going_away(run_id: str) -> A2AError:
+    """What a caller is told who waits on a server that stops."""
+    return InternalError(
+        f"the server is stopping; ask for task {run_id} when it is back",
+        {"code": "server_stopping"},
+    )
+
+
+def rest_error(error: A2AError) -> Response:
+    """An error in the form of the HTTP+JSON binding."""
+    payload = build_rest_error_payload(error)
+    return JSONResponse(payload, status_code=payload["error"]["code"])
