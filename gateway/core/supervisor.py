@@ -7,9 +7,10 @@ Knows drivers only by their protocol. Everything that happens to a run beside it
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 from gateway.core.clock import Clock
 from gateway.core.driver import DriverFactory
@@ -83,7 +84,7 @@ class Supervisor:
         )
         self._owners[run.id] = owner
         if self._full(owner):
-            self._spawn(owner, self._reject(owner))
+            self._spawn(owner, partial(self._reject, owner))
             return
         self._queue.append(owner)
         self._schedule()
@@ -104,7 +105,7 @@ class Supervisor:
         owner = self._owner(run_id)
         if owner in self._queue and owner.run.last_seq == 0:
             self._queue.remove(owner)
-            self._spawn(owner, owner.end_queued())
+            self._spawn(owner, owner.end_queued)
             return
         await owner.cancel()
 
@@ -136,7 +137,7 @@ class Supervisor:
             self._queue.remove(owner)
             self._contexts[owner.run.context_id] = owner
             self._held.add(owner.run.id)
-            self._spawn(owner, owner.work())
+            self._spawn(owner, owner.work)
             free -= 1
 
     def _moved(self, owner: Owner) -> None:
@@ -147,15 +148,15 @@ class Supervisor:
             self._held.add(owner.run.id)  # a resumed run goes on at once, before any new one
         self._schedule()
 
-    def _spawn(self, owner: Owner, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, owner: Owner, work: Callable[[], Awaitable[None]]) -> None:
         task = asyncio.create_task(self._own(owner, work), name=f"run {owner.run.id}")
         owner.task = task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _own(self, owner: Owner, work: Coroutine[Any, Any, None]) -> None:
+    async def _own(self, owner: Owner, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await work
+            await work()
         except Exception:
             # The log refused the run's last word (fenced, disk): the next start sweeps it.
             logger.exception("run %s: its owner stopped", owner.run.id)

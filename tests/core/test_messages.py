@@ -50,23 +50,23 @@ def test_protobufs_floats_become_whole_numbers_again() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("value", "said"),
-    [
-        ({"role": "boss", "parts": [{"type": "text", "text": "x"}]}, "role must be"),
-        ({"role": "user", "parts": []}, "at least one part"),
-        ({"role": "user", "parts": "x"}, "at least one part"),
-        ({"role": "user", "parts": [7]}, r"parts\[0\] must be an object"),
-        ({"role": "user", "parts": [{"type": "text", "text": ""}]}, r"parts\[0\].text"),
-        ({"role": "user", "parts": [{"type": "data", "data": []}]}, r"parts\[0\].data"),
-        ({"role": "user", "parts": [{"type": "film"}]}, "'film'"),
-        ({"role": "user", "parts": [{"type": "file"}]}, "without uri or bytes_base64"),
-        ({"role": "user", "parts": [{"type": "file", "uri": 7}]}, "uri must be a string"),
-        ({"role": "user", "parts": [{"type": "file", "bytes_base64": "#"}]}, "not base64"),
-        ({"parts": [{"type": "text", "text": "x"}], "metadata": 7}, "metadata"),
-        ({"parts": [{"type": "text", "text": "x"}] * (MAX_PARTS + 1)}, "at most"),
-    ],
-)
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"role": "boss", "parts": [{"type": "text", "text": "x"}]}, "role must be"),
+    ({"role": "user", "parts": []}, "at least one part"),
+    ({"role": "user", "parts": "x"}, "at least one part"),
+    ({"role": "user", "parts": [7]}, r"parts\[0\] must be an object"),
+    ({"role": "user", "parts": [{"type": "text", "text": ""}]}, r"parts\[0\].text"),
+    ({"role": "user", "parts": [{"type": "data", "data": []}]}, r"parts\[0\].data"),
+    ({"role": "user", "parts": [{"type": "film"}]}, "'film'"),
+    ({"role": "user", "parts": [{"type": "file"}]}, "without uri or bytes_base64"),
+    ({"role": "user", "parts": [{"type": "file", "uri": 7}]}, "uri must be a string"),
+    ({"role": "user", "parts": [{"type": "file", "bytes_base64": "#"}]}, "not base64"),
+    ({"parts": [{"type": "text", "text": "x"}], "metadata": 7}, "metadata"),
+    ({"parts": [{"type": "text", "text": "x"}] * (MAX_PARTS + 1)}, "at most"),
+]
+
+
+@pytest.mark.parametrize(("value", "said"), BAD)
 def test_a_bad_message_is_refused_by_naming_the_field(value: dict[str, Any], said: str) -> None:
     with pytest.raises(InvalidMessageError, match=said):
         from_contract(value, "m")

@@ -22,7 +22,7 @@ def test_every_status_has_a_row_and_every_row_leads_to_statuses() -> None:
 
 
 def test_the_state_names_are_those_of_the_protocol_both_ways() -> None:
-    wire = {name for name in TaskState.keys() if name != "TASK_STATE_UNSPECIFIED"}
+    wire = {name for name, _ in TaskState.items() if name != "TASK_STATE_UNSPECIFIED"}
     assert set(TASK_STATES.values()) == wire
     assert {STATUS_OF_STATE[name] for name in wire} == set(RunStatus)
 
