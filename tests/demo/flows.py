@@ -22,7 +22,7 @@ WAITS: Final = frozenset({"input_required", "auth_required"})
 class Scene:
     """One run: what is asked, what must come, how it must end.
 
-    `answer` makes the follow-up message of the pending requests; `cancel_at` names the event type
+    `answer` makes continue_run's arguments from the pending requests; `cancel_at` names the event type
     after which the run is cancelled.
     """
 
@@ -81,7 +81,7 @@ async def _follow(scene: Scene, run_id: str, stage: Stage, transcript: Transcrip
         if page["status"] in ENDS and not page.get("has_more"):
             return seen
         if page["status"] in WAITS and not page.get("has_more"):
-            await _answer(scene, run_id, seen, stage, transcript)
+            await _answer(scene, run_id, page["pending"], stage, transcript)
         if not cancelled and any(event["type"] == scene.cancel_at for event in page["events"]):
             cancelled = True
             answer = await stage.call("cancel_run", {"run_id": run_id})
@@ -89,14 +89,12 @@ async def _follow(scene: Scene, run_id: str, stage: Stage, transcript: Transcrip
 
 
 async def _answer(
-    scene: Scene, run_id: str, seen: list[Json], stage: Stage, transcript: Transcript
+    scene: Scene, run_id: str, pending: list[Json], stage: Stage, transcript: Transcript
 ) -> None:
-    asked = [event for event in seen if event["type"] in WAITS]
-    if scene.answer is None or not asked:
+    if scene.answer is None or not pending:
         await stage.call("cancel_run", {"run_id": run_id})
         raise WrongEndError("the run asks, and nobody expected it to")
-    message = scene.answer(asked[-1]["data"].get("pending", []))
-    arguments = {"run_id": run_id, "input_message": message}
+    arguments = {"run_id": run_id, **scene.answer(pending)}
     transcript.call("continue_run", arguments, await stage.call("continue_run", arguments))
 
 
@@ -109,25 +107,21 @@ def _judge(scene: Scene, run: Json, seen: list[Json]) -> None:
         raise WrongEndError("events are missing, doubled or out of order")
 
 
-# -- answers -----------------------------------------------------------------------------------
-
-
-def _data(data: Json) -> Json:
-    return {"role": "user", "parts": [{"type": "data", "data": data}]}
+# -- answers: the arguments of continue_run beside run_id ----------------------------------------
 
 
 def allow(pending: list[Json]) -> Json:
     """Allow the first permission that is asked for."""
-    return _data({"request_id": pending[0]["request_id"], "option": "allow"})
+    return {"answer": {"request_id": pending[0]["request_id"], "option": "allow"}}
 
 
 def first_choice(pending: list[Json]) -> Json:
     """The first option of every question."""
     questions = pending[0]["questions"]
     answers = {question["id"]: question["options"][0]["label"] for question in questions}
-    return _data({"request_id": pending[0]["request_id"], "answers": answers})
+    return {"answer": {"request_id": pending[0]["request_id"], "answers": answers}}
 
 
 def words(text: str) -> Callable[[list[Json]], Json]:
     """Plain text: enough when one request is pending."""
-    return lambda _pending: {"role": "user", "parts": [{"type": "text", "text": text}]}
+    return lambda _pending: {"text": text}

@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings
 from gateway.core.status import lifecycle_diagram
 from gateway.settings import Settings
 from mcp_bridge import clients
-from wrappers.scripted import verbs
+from wrappers.scripted import script
 from wrappers.settings import WrapperSettings
 
 README: Final = Path(__file__).parent.parent.parent / "README.md"
@@ -49,7 +49,7 @@ def _plain(value: object) -> str:
 
 def script_verbs() -> str:
     """The verbs as the scripted agent's own documentation lists them."""
-    paragraphs = (verbs.__doc__ or "").split("\n\n")
+    paragraphs = (script.__doc__ or "").split("\n\n")
     return _fence("text", textwrap.dedent(next(p for p in paragraphs if p.startswith("    "))))
 
 

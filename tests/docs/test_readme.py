@@ -1,10 +1,15 @@
 """The README against the code it speaks of."""
 
 import importlib
+import json
 import re
 from collections.abc import Iterator
 
+import pytest
+
 from gateway.core.errors import CoreError
+from mcp_bridge.arguments import BackendConfig, RunReference
+from mcp_bridge.schemas import Arguments, read_arguments
 from tests.docs.readme import PARTS, README, rendered
 
 TEXT = README.read_text("utf-8")
@@ -30,6 +35,33 @@ def test_every_make_target_it_names_exists() -> None:
 def test_every_file_it_links_to_exists() -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", TEXT)
     assert [link for link in links if not (README.parent / link).exists()] == []
+
+
+# -- tools -------------------------------------------------------------------------------------
+
+MODELS = {
+    re.sub(r"(?<!^)(?=[A-Z])", "_", model.__name__).lower(): model
+    for model in Arguments.__subclasses__() + RunReference.__subclasses__()
+}
+EXAMPLES = re.findall(r"```json (\w+)\n(.*?)```", TEXT, re.DOTALL)
+
+
+@pytest.mark.parametrize(("tool", "text"), EXAMPLES)
+def test_an_example_is_a_call_that_the_tool_takes(tool: str, text: str) -> None:
+    read_arguments(MODELS[tool], tool, json.loads(text))
+
+
+def test_each_of_the_seven_tools_has_a_row_and_an_example() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", TEXT.partition("## The seven")[2], re.MULTILINE)[:7]
+    assert len(set(rows)) == 7
+    assert set(rows) == {tool for tool, _ in EXAMPLES}
+
+
+def test_every_field_it_explains_is_one_of_backend_config() -> None:
+    table = TEXT.partition("### What a run may do")[2].partition("##")[0]
+    named = re.findall(r"^\| (`[a-z_]+`(?:, `[a-z_]+`)*) \|", table, re.MULTILINE)
+    fields = {field.strip("` ") for names in named for field in names.split(",")}
+    assert {"permission_mode", "sandbox", "limits"} <= fields <= set(BackendConfig.model_fields)
 
 
 # -- errors ------------------------------------------------------------------------------------
