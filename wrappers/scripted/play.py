@@ -1,0 +1,99 @@
+"""One turn of a script and what comes in while it is played: answers, messages, the word to stop.
+
+Knows no verb and no server.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import anyio
+
+from gateway.core.events import Event, StatusChanged
+from gateway.core.extension import Answer, PendingRequest
+from gateway.core.messages import Message
+from wrappers.adapter import Context, Turn
+
+# None: stop. Bytes are a command's output, empty at its end.
+Signal: TypeAlias = Answer | Message | bytes | None
+
+
+class EndedError(Exception):
+    """The script ends here, with this event as the turn's last; None for no last word at all."""
+
+    def __init__(self, last: Event | None) -> None:
+        super().__init__()
+        self.last = last
+
+
+@dataclass(slots=True, kw_only=True)
+class Play:
+    """`before` are the final responses of the context's earlier turns, `allowed` the tools that
+    were allowed for the session; `signed_in` lets `auth` pass."""
+
+    context: Context
+    turn: Turn
+    allowed: set[str]
+    signed_in: bool = False
+    before: Sequence[str] = ()
+    said: list[str] = field(default_factory=list[str])
+    structured: Any = None
+    pending: dict[str, PendingRequest] = field(default_factory=dict[str, PendingRequest])
+    output: list[bytes] = field(default_factory=list[bytes])
+    output_ended: bool = False
+    _signals: asyncio.Queue[Signal] = field(default_factory=asyncio.Queue[Signal])
+    _stopped: bool = False
+    _answers: list[tuple[PendingRequest, Answer]] = field(
+        default_factory=list[tuple[PendingRequest, Answer]]
+    )
+    _heard: list[str] = field(default_factory=list[str])
+    _made: int = 0
+
+    def signal(self, signal: Signal) -> None:
+        self._stopped = self._stopped or signal is None
+        self._signals.put_nowait(signal)
+
+    def check(self) -> None:
+        """Raises: EndedError when somebody said stop."""
+        if self._stopped:
+            raise EndedError(StatusChanged(status="cancelled", reason="cancelled_by_caller"))
+
+    def new_id(self, kind: str) -> str:
+        self._made += 1
+        return f"{kind}-{self._made}"
+
+    async def until(self, done: Callable[[], bool], seconds: float | None = None) -> None:
+        """Take in what comes until `done`, or for so many seconds. Raises: EndedError."""
+        with anyio.move_on_after(seconds):
+            while not done():
+                self._take(await self._signals.get())
+
+    def _take(self, signal: Signal) -> None:
+        match signal:
+            case None:
+                self.check()
+            case Message():
+                self._heard.append(signal.text)
+            case bytes():
+                self.output.append(signal)
+                self.output_ended = not signal
+            case Answer():
+                if (request := self.pending.pop(signal.request_id, None)) is not None:
+                    self._answers.append((request, signal))
+
+    def take_heard(self) -> list[str]:
+        heard, self._heard = self._heard, []
+        return heard
+
+    @property
+    def hears(self) -> bool:
+        return bool(self._heard)
+
+    @property
+    def answered(self) -> bool:
+        return bool(self._answers)
+
+    def take_answers(self) -> list[tuple[PendingRequest, Answer]]:
+        answers, self._answers = self._answers, []
+        return answers
