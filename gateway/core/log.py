@@ -104,7 +104,8 @@ class RunLog:
         claimed = await self._engine.write(
             lambda connection: statements.claim_active(connection, owner)
         )
-        return [self._track(run) for run in claimed]
+        self._live.update({run.id: _Live(run) for run in claimed})
+        return claimed
 
     # -- events ----------------------------------------------------------------------------------
 
