@@ -45,13 +45,11 @@ Poll page, as the `poll_events` tool hands events on:
 ```
 """
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Final, Literal, TypeAlias, cast
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.core.json import JsonObject, as_object
-from gateway.core.messages import DataPart, Message, TextPart
 
 URI: Final = "urn:a2a-gateway:coding-run:1"
 EXTENSIONS_HEADER: Final = "A2A-Extensions"
@@ -77,9 +75,6 @@ ALLOW: Final = "allow"
 ALLOW_SESSION: Final = "allow_session"
 DENY: Final = "deny"
 ABORT: Final = "abort"
-_ALLOW_WORDS: Final = frozenset(
-    {"allow", "yes", "y", "ok", "okay", "approve", "approved", "accept"}
-)
 
 
 class _Wire(BaseModel):
@@ -213,15 +208,6 @@ class InvalidRequestError(ValueError):
     """The extension's metadata cannot be honoured; the text names the field and what it takes."""
 
 
-class AnswerError(ValueError):
-    """An answer that fits no pending request. `code` is stable."""
-
-    def __init__(self, code: str, text: str, request_id: str | None = None) -> None:
-        super().__init__(text)
-        self.code = code
-        self.request_id = request_id
-
-
 def describe(error: ValidationError) -> str:
     """One line of a pydantic error: the first field and what is wrong with it."""
     first = error.errors(include_url=False)[0]
@@ -254,92 +240,6 @@ def write_request(request: CodingRequest) -> JsonObject:
         if (value := getattr(request, key)) is not None
     }
     return {URI: request.to_json(), PREDECESSOR_KEY: old}
-
-
-# -- answers -----------------------------------------------------------------------------------
-
-
-def read_answers(message: Message, pending: Sequence[PendingRequest]) -> list[Answer]:
-    """The answers a follow-up message gives to `pending`; all or nothing.
-
-    Data parts name their request; plain text is an answer only when exactly one request is
-    pending: to a question its answer, to anything else an allow-word allows and other text denies
-    with that text as the reason. Raises: AnswerError (`request_gone`, `ambiguous_answer`,
-    `not_an_answer`).
-    """
-    found = [answer for part in message.parts for answer in _answers_of(part)]
-    if not found:
-        found = [_from_text(message, pending)]
-    known = {request.request_id: request for request in pending}
-    seen: set[str] = set()
-    for answer in found:
-        if answer.request_id not in known:
-            raise AnswerError(
-                "request_gone",
-                f"no request {answer.request_id!r} is pending; pending now: {_ids(pending)}",
-                answer.request_id,
-            )
-        if answer.request_id in seen:
-            raise AnswerError("ambiguous_answer", f"{answer.request_id!r} is answered twice here")
-        seen.add(answer.request_id)
-        _check(answer, known[answer.request_id])
-    return found
-
-
-def _ids(pending: Sequence[PendingRequest]) -> str:
-    return ", ".join(repr(request.request_id) for request in pending) or "none"
-
-
-def _answers_of(part: object) -> list[Answer]:
-    if not isinstance(part, DataPart):
-        return []
-    data = as_object(part.data)
-    responses = data.get("responses")
-    raws = cast("list[Any]", responses) if isinstance(responses, list) else [data]
-    if not isinstance(responses, list) and "request_id" not in data:
-        return []
-    try:
-        return [Answer.model_validate(raw) for raw in raws]
-    except ValidationError as exc:
-        raise AnswerError("not_an_answer", f"answer: {describe(exc)}") from exc
-
-
-def _from_text(message: Message, pending: Sequence[PendingRequest]) -> Answer:
-    text = "\n".join(p.text for p in message.parts if isinstance(p, TextPart)).strip()
-    if not text:
-        raise AnswerError(
-            "not_an_answer", f"the message answers nothing; pending now: {_ids(pending)}"
-        )
-    if len(pending) != 1:
-        raise AnswerError(
-            "ambiguous_answer",
-            f"plain text answers only a single request; answer by request_id: {_ids(pending)}",
-        )
-    only = pending[0]
-    if only.kind in ("question", "form"):
-        answers: dict[str, Any] | None = None
-        if len(only.questions) == 1:
-            answers = {only.questions[0].id: text}
-        return Answer(request_id=only.request_id, answers=answers, message=text)
-    if text.lower().rstrip(".!") in _ALLOW_WORDS:
-        return Answer(request_id=only.request_id, option=ALLOW)
-    return Answer(request_id=only.request_id, option=DENY, message=text)
-
-
-def _check(answer: Answer, request: PendingRequest) -> None:
-    """Raises AnswerError when the answer does not fit the request's kind."""
-    if request.kind in ("permission", "plan"):
-        allowed = {option.id for option in request.options} or {ALLOW, DENY}
-        if answer.choice not in allowed:
-            raise AnswerError(
-                "not_an_answer",
-                f"{request.request_id!r} takes option {' | '.join(sorted(allowed))}, "
-                f"got {answer.choice!r}",
-            )
-    elif answer.choice is None and answer.answers is None and answer.message is None:
-        raise AnswerError(
-            "not_an_answer", f"{request.request_id!r} takes answers or a message, got neither"
-        )
 
 
 def json_schema() -> JsonObject:

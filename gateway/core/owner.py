@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, Literal, TypeAlias
 
-from gateway.core import extension, json, messages
+from gateway.core import json, messages
+from gateway.core.answers import AnswerError, read_answers
 from gateway.core.clock import Clock, iso
 from gateway.core.deadline import Deadline
 from gateway.core.driver import Driver
@@ -24,7 +25,7 @@ from gateway.core.errors import (
     RunEndedError,
 )
 from gateway.core.events import Event, MessageAdded, RunFailed, StatusChanged
-from gateway.core.extension import Answer, AnswerError
+from gateway.core.extension import Answer
 from gateway.core.log import RunLog
 from gateway.core.messages import DataPart, Message
 from gateway.core.record import AfterTerminalError, Run
@@ -166,7 +167,7 @@ class Owner:
 
     def _read(self, message: Message) -> Sequence[Answer]:
         try:
-            return extension.read_answers(message, self.run.pending)
+            return read_answers(message, self.run.pending)
         except AnswerError as exc:
             code = "already_answered" if exc.request_id in self._answered else exc.code
             raise AnswerRefusedError(code, str(exc)) from exc

@@ -1,0 +1,92 @@
+"""What a follow-up answers, and what it is told when it answers nothing."""
+
+from typing import Any
+
+import pytest
+
+from gateway.core.answers import AnswerError, read_answers
+from gateway.core.extension import PERMISSION_OPTIONS, PendingRequest, Question
+from gateway.core.messages import DataPart, Message, TextPart, user_text
+
+ASKED = PendingRequest(
+    request_id="q-1",
+    kind="permission",
+    text="Run it?",
+    options=PERMISSION_OPTIONS,
+)
+WONDERED = PendingRequest(
+    request_id="q-2",
+    kind="question",
+    text="Which?",
+    questions=(Question(id="q1", question="Which?"),),
+)
+
+
+def _data(data: Any) -> Message:
+    return Message(message_id="m", role="user", parts=(DataPart(data=data),))
+
+
+@pytest.mark.parametrize("text", ["yes", "Allow", "OK.", "approve"])
+def test_an_allow_word_allows_a_permission(text: str) -> None:
+    assert read_answers(user_text("m", text), [ASKED])[0].choice == "allow"
+
+
+def test_other_text_denies_a_permission_with_that_text_as_the_reason() -> None:
+    [answer] = read_answers(user_text("m", "use make instead"), [ASKED])
+    assert (answer.choice, answer.message) == ("deny", "use make instead")
+
+
+def test_plain_text_answers_a_question() -> None:
+    [answer] = read_answers(user_text("m", "the blue one"), [WONDERED])
+    assert answer.answers == {"q1": "the blue one"}
+
+
+def test_plain_text_for_two_requests_is_refused_with_their_ids() -> None:
+    with pytest.raises(AnswerError, match="'q-1', 'q-2'") as refused:
+        read_answers(user_text("m", "yes"), [ASKED, WONDERED])
+    assert refused.value.code == "ambiguous_answer"
+
+
+def test_several_answers_are_taken_together() -> None:
+    both = _data(
+        {
+            "responses": [
+                {"request_id": "q-1", "decision": "allow"},
+                {"request_id": "q-2", "answers": {"q1": ["a", "b"]}},
+            ]
+        }
+    )
+    assert [a.request_id for a in read_answers(both, [ASKED, WONDERED])] == ["q-1", "q-2"]
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        ({"request_id": "gone", "option": "allow"}, "request_gone"),
+        ({"request_id": "q-1", "option": "maybe"}, "not_an_answer"),
+        ({"request_id": "q-1"}, "not_an_answer"),
+        ({"request_id": "q-2"}, "not_an_answer"),
+        ({"request_id": "q-1", "option": "allow", "extra": 1}, "not_an_answer"),
+        ({"hello": 1}, "not_an_answer"),
+        (
+            {"responses": [{"request_id": "q-1", "option": "allow"}] * 2},
+            "ambiguous_answer",
+        ),
+    ],
+)
+def test_an_answer_that_fits_nothing_is_refused_whole(data: Any, code: str) -> None:
+    with pytest.raises(AnswerError) as refused:
+        read_answers(_data(data), [ASKED, WONDERED])
+    assert refused.value.code == code
+
+
+def test_text_beside_an_answer_is_no_answer_of_its_own() -> None:
+    message = Message(
+        message_id="m",
+        role="user",
+        parts=(
+            TextPart(text="here you are"),
+            DataPart(data={"request_id": "q-1", "option": "deny"}),
+        ),
+    )
+    assert [a.choice for a in read_answers(message, [ASKED])] == ["deny"]
