@@ -1,10 +1,29 @@
 """What the seven tools promise a caller: id -> sentence. Tests name the id they prove.
 
-Knows no code of the product. `@pytest.mark.promise("run.terminal")` on a test refers to an id here;
+Knows no code of the product. `@pytest.mark.promise("poll.order")` on a test refers to an id here;
 `tests/docs/test_requirements.py` compares both ways.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
-PROMISES: Final[Mapping[str, str]] = {}
+PROMISES: Final[Mapping[str, str]] = {
+    "spawn.handle": "spawn_run answers at once with run_id, session_id and status queued.",
+    "spawn.once": "Repeating a call under its request_key starts nothing a second time.",
+    "spawn.folder": "A folder that is relative, missing or a file is refused in one line.",
+    "spawn.unknown": "An argument nobody knows is refused by its name.",
+    "spawn.unreachable": "An agent that cannot be reached fails its run, and only that.",
+    "poll.order": "Events are numbered from 1 without gaps or repeats, whatever the page size.",
+    "poll.end": "The final status and the last event become visible in the same page.",
+    "poll.prompt": "Polling a run that waits or has ended answers at once.",
+    "continue.answer": "An answer goes to the run that asked, and the same run completes.",
+    "continue.kinds": "Questions, permissions and plans are answered by their request_id.",
+    "continue.refused": "An answer to a request that is not pending is refused and changes nothing.",
+    "continue.resume": "Continuing a run that ended is a new run of the same session.",
+    "get.result": "get_run shows the final response, the usage and the error of a run.",
+    "list.order": "list_runs shows the newest first, page by page, and filters.",
+    "cancel.stop": "cancel_run stops a run and its processes, and the run says cancelled.",
+    "cancel.ended": "Cancelling a run that completed is refused and changes nothing.",
+    "artifact.whole": "A value too long for its event can be read whole, page by page.",
+    "error.line": "A refusal is text of one line that says what to do.",
+}

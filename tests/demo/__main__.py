@@ -41,7 +41,7 @@ async def _demo(transcript: Transcript, folder: Path, real: bool) -> list[str]:
     """Play every scene; what went wrong, one line each."""
     transcript.scene("Starting: MCP client → a2a-mcp-bridge (stdio) → gateway → wrappers")
     wrong: list[str] = []
-    async with stage(folder, real=real) as world:
+    async with stage(folder, models="real" if real else "scripted") as world:
         transcript.verdict(True, "the stdio entry answers; it started the gateway")
         tools = await world.client.list_tools()
         transcript.note("tools", ", ".join(tool.name for tool in tools.tools))

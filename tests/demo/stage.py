@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import anyio.abc
@@ -93,7 +93,9 @@ def plain_environment(folder: Path) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def stage(folder: Path, *, real: bool = False) -> AsyncGenerator[Stage]:
+async def stage(
+    folder: Path, *, models: Literal["scripted", "real", "none"] = "scripted"
+) -> AsyncGenerator[Stage]:
     """The whole set. With `real` the CLIs use the logins and the network of this user.
 
     Raises at the end: LeftBehindError.
@@ -104,9 +106,9 @@ async def stage(folder: Path, *, real: bool = False) -> AsyncGenerator[Stage]:
     environment = plain_environment(folder)
     try:
         async with AsyncExitStack() as stack:
-            if real:
+            if models == "real":
                 environment = {**os.environ, "A2A_GATEWAY_HOME": environment["A2A_GATEWAY_HOME"]}
-            else:
+            elif models == "scripted":
                 environment |= await _scripted_models(stack, folder, environment)
             agent_url = await _scripted_agent(stack, environment, project)
             bridge = StdioServerParameters(
