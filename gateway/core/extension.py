@@ -81,8 +81,8 @@ class _Wire(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def to_json(self) -> JsonObject:
-        """JSON without the members that are not set."""
-        return self.model_dump(mode="json", exclude_none=True)
+        """JSON without the members that are not set or stand at their default."""
+        return self.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
 
 
 class Profile(_Wire):

@@ -4,22 +4,21 @@ Knows the log and the supervisor; knows neither A2A's wire nor MCP's. A caller i
 run of another principal does not exist for it.
 """
 
-import hashlib
 import uuid
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal
 
-from gateway.core import json, messages, redact
+from gateway.core import json, redact
+from gateway.core.binding import request_key, session_of
 from gateway.core.clock import Clock
-from gateway.core.entry import PayloadSlice, Recorded, RequestKey
+from gateway.core.entry import PayloadSlice, Recorded
 from gateway.core.errors import (
     CoreError,
     InvalidInputError,
     NotCancelableError,
     RunEndedError,
     RunNotFoundError,
-    SessionConflictError,
 )
 from gateway.core.extension import CodingRequest, InvalidRequestError, read_request
 from gateway.core.json import JsonObject
@@ -30,7 +29,6 @@ from gateway.core.record import Run, Session
 from gateway.core.status import WAITING, RunStatus
 from gateway.core.supervisor import Supervisor
 
-CONTEXT_ID_MAX: Final = 128
 FOLLOW_BATCH: Final = 256
 
 Did = Literal["started", "attached", "answered", "steered", "resumed"]
@@ -93,8 +91,15 @@ class Tasks:
         if run_id is not None:
             return await self._follow_up(principal, run_id, context_id, message, asked)
         now = self._clock()
-        asked, session = await self._session_for(
-            principal, agent, backend or agent, context_id, asked, now
+        known = await self.log.session(context_id) if context_id else None
+        session = session_of(
+            known,
+            principal=principal,
+            agent=agent,
+            backend=backend or agent,
+            context_id=context_id,
+            asked=asked,
+            at=now,
         )
         run = Run(
             id=str(uuid.uuid4()),
@@ -104,55 +109,17 @@ class Tasks:
             backend=session.backend,
             status=RunStatus.QUEUED,
             message=message,
-            request=asked,
+            request=asked.model_copy(update={"cwd": asked.cwd or session.cwd}),
             created_at=now,
             updated_at=now,
             metadata=metadata or {},
         )
-        key = _key(f"{principal}\n{agent}", asked, message, context_id)
+        key = request_key(f"{principal}\n{agent}", asked, message, context_id)
         stored = await self.log.create(run, session, key, name=name_session)
         if stored.id != run.id:
             return Sent(run=stored, did="attached")
         self._supervisor.start(stored)
         return Sent(run=stored, did="started")
-
-    async def _session_for(
-        self,
-        principal: str,
-        agent: str,
-        backend: str,
-        context_id: str | None,
-        asked: CodingRequest,
-        now: int,
-    ) -> tuple[CodingRequest, Session]:
-        """The session of a new run, and the request with what the session fixes."""
-        known = await self.log.session(context_id) if context_id else None
-        if known is None:
-            if context_id is not None and not 0 < len(context_id) <= CONTEXT_ID_MAX:
-                raise InvalidInputError(
-                    f"contextId has 1 to {CONTEXT_ID_MAX} characters", "contextId"
-                )
-            session = Session(
-                id=context_id or str(uuid.uuid4()),
-                principal=principal,
-                agent=agent,
-                backend=backend,
-                cwd=asked.cwd,
-                nickname=asked.nickname,
-                created_at=now,
-                updated_at=now,
-            )
-            return asked, session
-        if known.principal != principal or known.agent != agent:
-            raise SessionConflictError(
-                f"session {known.id} belongs to another agent; start a new session"
-            )
-        if asked.cwd is not None and known.cwd is not None and asked.cwd != known.cwd:
-            raise SessionConflictError(
-                f"session {known.id} is bound to cwd {known.cwd}, received {asked.cwd}; "
-                "start a new session for another folder"
-            )
-        return asked.model_copy(update={"cwd": asked.cwd or known.cwd}), known
 
     async def _follow_up(
         self,
@@ -167,7 +134,7 @@ class Tasks:
             raise InvalidInputError(
                 f"run {run_id} is in context {run.context_id}, not {context_id}", "contextId"
             )
-        key = _key(run_id, asked, message, run.context_id)
+        key = request_key(run_id, asked, message, run.context_id)
         if key is not None and not await self.log.keep_key(key, run_id):
             return Sent(run=await self.get(principal, run_id), did="attached")
         try:
@@ -298,18 +265,3 @@ def _asked(message: Message, request: CodingRequest | None) -> CodingRequest:
         return read_request(message.metadata)
     except InvalidRequestError as exc:
         raise InvalidInputError(str(exc), "metadata") from exc
-
-
-def _key(
-    scope: str, asked: CodingRequest, message: Message, context_id: str | None
-) -> RequestKey | None:
-    """The idempotency key of a request: its digest leaves out what may differ on a retry."""
-    if asked.request_key is None:
-        return None
-    content = {
-        "parts": messages.to_wire(replace(message, message_id=""))["parts"],
-        "context": context_id,
-        "request": asked.model_copy(update={"trace": None}).to_json(),
-    }
-    digest = hashlib.sha256(json.encode_sorted(content).encode()).hexdigest()
-    return RequestKey(scope=scope, key=asked.request_key, digest=digest)

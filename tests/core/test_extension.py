@@ -27,10 +27,7 @@ def test_the_documented_examples_are_true() -> None:
     shown = _documented()
     assert set(shown) == {"request", "event", "pending", "answer", "poll"}
     assert CodingRequest.model_validate(shown["request"]).to_json() == shown["request"]
-    assert PendingRequest.model_validate(shown["pending"]).to_json() | {} == {
-        **shown["pending"],
-        "questions": [],
-    } | {"questions": PendingRequest.model_validate(shown["pending"]).to_json()["questions"]}
+    assert PendingRequest.model_validate(shown["pending"]).to_json() == shown["pending"]
     assert Answer.model_validate(shown["answer"]).choice == "allow"
     decode(shown["event"]["type"], shown["event"]["data"])
     for event in shown["poll"]["events"]:
