@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway.core import statements
+from gateway.core import chunks, statements
 from gateway.core.entry import Entry, PayloadSlice, Recorded, RequestKey
 from gateway.core.listing import RunPage, RunQuery, select_page
 from gateway.core.record import Run, Session
@@ -169,15 +169,13 @@ class RunLog:
     ) -> PayloadSlice:
         """A byte range of a split field. Raises: PayloadNotFoundError."""
         return await self._engine.read(
-            lambda connection: statements.read_payload(
-                connection, run_id, seq, pointer, offset, limit
-            )
+            lambda connection: chunks.read_payload(connection, run_id, seq, pointer, offset, limit)
         )
 
     async def payloads(self, run_id: str, seq: int) -> list[Payload]:
         """Every stored payload of an event, whole."""
         return await self._engine.read(
-            lambda connection: statements.read_payloads(connection, run_id, seq)
+            lambda connection: chunks.read_payloads(connection, run_id, seq)
         )
 
     def _track(self, run: Run) -> Run:
