@@ -1,0 +1,288 @@
+"""JSON-RPC client of one `codex app-server` process: calls out, messages in, routed by thread.
+
+Knows the wire (JSON lines without a version member) and which thread belongs to which; knows no
+run, no event and no meaning of a message.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from gateway.core import json
+from gateway.core.json import JsonObject, as_object
+from wrappers.codex.wire import Incoming, RequestId
+from wrappers.process import Child, spawn
+
+OVERRIDES: Final = (
+    "features.plugins=false",  # looks plugins up at two hosts otherwise
+    "features.unbounded_connection_retries=false",  # an unreachable model would retry for ever
+    "check_for_update_on_startup=false",
+    "tools.update_plan.enabled=true",  # off by default: no todo list
+    "features.default_mode_request_user_input=true",  # else questions exist in plan mode only
+    "suppress_unstable_features_warning=true",
+)
+# Notifications nobody reads; not sending them saves parsing.
+QUIET: Final = (
+    "account/rateLimits/updated",
+    "app/list/updated",
+    "item/reasoning/summaryPartAdded",
+    "item/reasoning/textDelta",
+    "remoteControl/status/changed",
+    "skills/changed",
+    "thread/readState/changed",
+    "thread/settings/updated",
+)
+CALL_TIMEOUT_S: Final = 60.0  # the slowest answer seen is thread/start with an MCP server, 1.8 s
+OVERLOADED: Final = -32001  # "Server overloaded; retry later."
+UNKNOWN_METHOD: Final = -32601
+RETRIES: Final = 5  # with doubling pauses from 0.1 s: 3 s in all
+STRAYS: Final = 256  # messages kept per thread that nobody claimed yet
+STRAY_THREADS: Final = 64
+
+log = logging.getLogger(__name__)
+
+
+class RpcError(Exception):
+    """The app-server refused a call; `code` is JSON-RPC's."""
+
+    def __init__(self, method: str, error: Mapping[str, Any]) -> None:
+        self.code = error.get("code")
+        self.text = str(error.get("message", "no reason given"))
+        super().__init__(f"codex refused {method}: {self.text}")
+
+
+class CodexGoneError(Exception):
+    """The app-server ended, or does not answer; its running turns are lost, its threads are not."""
+
+
+Inbox: TypeAlias = "asyncio.Queue[Incoming | CodexGoneError]"
+
+
+class CodexClient:
+    """Owns the process and its two readers; ends them in `close`."""
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+        self._ids = itertools.count(1)
+        self._calls: dict[int, asyncio.Future[JsonObject]] = {}
+        self._router = _Router()
+        self._gone: CodexGoneError | None = None
+        self._stderr: deque[str] = deque(maxlen=20)
+        self._readers = (
+            asyncio.create_task(self._read(), name="codex stdout"),
+            asyncio.create_task(self._read_stderr(), name="codex stderr"),
+        )
+
+    @classmethod
+    async def start(
+        cls, binary: Path, *, cwd: Path, env: Mapping[str, str], overrides: tuple[str, ...] = ()
+    ) -> "CodexClient":
+        """Start the process and shake hands. Raises: CodexGoneError, RpcError, OSError."""
+        options = [part for setting in (*OVERRIDES, *overrides) for part in ("-c", setting)]
+        argv = [str(binary), *options, "app-server", "--listen", "stdio://"]
+        client = cls(await spawn(argv, cwd=cwd, env=env, tag="codex"))
+        try:
+            await client.call("initialize", _HELLO)
+            client._send({"method": "initialized"})
+        except BaseException:
+            await client.close()
+            raise
+        return client
+
+    @property
+    def alive(self) -> bool:
+        return self._gone is None
+
+    async def call(
+        self, method: str, params: JsonObject | None = None, *, timeout_s: float = CALL_TIMEOUT_S
+    ) -> JsonObject:
+        """The result of a call. Raises: RpcError, CodexGoneError (also when no answer comes)."""
+        for attempt in itertools.count():
+            try:
+                return await self._call_once(method, params, timeout_s)
+            except RpcError as exc:
+                if exc.code != OVERLOADED or attempt >= RETRIES:
+                    raise
+            await asyncio.sleep(0.1 * 2**attempt)
+        raise AssertionError("unreachable")
+
+    async def _call_once(
+        self, method: str, params: JsonObject | None, timeout_s: float
+    ) -> JsonObject:
+        number = next(self._ids)
+        future: asyncio.Future[JsonObject] = asyncio.get_running_loop().create_future()
+        self._calls[number] = future
+        try:
+            self._send({"id": number, "method": method, "params": params or {}})
+            async with asyncio.timeout(timeout_s):
+                answer = await future
+        except TimeoutError as exc:
+            raise CodexGoneError(f"codex did not answer {method} in {timeout_s:.0f} s") from exc
+        finally:
+            del self._calls[number]
+        if (error := answer.get("error")) is not None:
+            raise RpcError(method, as_object(error))
+        return as_object(answer.get("result"))
+
+    def reply(self, request_id: RequestId, result: JsonObject) -> None:
+        """Answer a request of the app-server; too late is no error."""
+        with contextlib.suppress(CodexGoneError):
+            self._send({"id": request_id, "result": result})
+
+    def refuse(self, request_id: RequestId, text: str) -> None:
+        """Answer a request with an error: Codex then fails closed."""
+        with contextlib.suppress(CodexGoneError):
+            self._send({"id": request_id, "error": {"code": UNKNOWN_METHOD, "message": text}})
+
+    def listen(self, thread: str) -> Inbox:
+        """The messages of `thread` and of its sub-agents from now on, and the end of the process."""
+        inbox = self._router.listen(thread)
+        if self._gone is not None:
+            inbox.put_nowait(self._gone)
+        return inbox
+
+    def unlisten(self, thread: str) -> None:
+        self._router.unlisten(thread)
+
+    async def close(self) -> None:
+        """End the process with everything it started, and wait for it."""
+        self._end("codex app-server was stopped")
+        try:
+            await self._child.close()
+        finally:
+            await asyncio.gather(*self._readers, return_exceptions=True)
+
+    # -- the wire ------------------------------------------------------------------------------
+
+    def _send(self, message: JsonObject) -> None:
+        if self._gone is not None:
+            raise self._gone
+        self._child.stdin.write(json.encode(message).encode() + b"\n")
+
+    async def _read(self) -> None:
+        try:
+            while line := await self._child.stdout.readline():
+                self._take(line)
+        except (OSError, ValueError) as exc:  # ValueError: a line beyond the stream's limit
+            log.warning("codex app-server: cannot read on: %s", exc)
+            self._child.terminate()
+        code = await self._child.wait()
+        if self._gone is None:
+            log.warning("codex app-server ended with code %s: %s", code, " | ".join(self._stderr))
+        self._end(f"codex app-server ended with code {code}")
+
+    def _take(self, line: bytes) -> None:
+        try:
+            message = json.decode_object(line)
+        except ValueError:
+            log.warning("codex app-server wrote a line that is no JSON object")
+            return
+        number = message.get("id")
+        if "method" not in message:
+            future = self._calls.get(number) if isinstance(number, int) else None
+            if future is not None and not future.done():
+                future.set_result(message)
+            return
+        params = as_object(message.get("params"))
+        if not self._router.route(str(message["method"]), params, number) and number is not None:
+            self.refuse(number, "nobody works on this thread now")
+
+    async def _read_stderr(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while line := await self._child.stderr.readline():
+                text = line.decode(errors="replace").rstrip()
+                self._stderr.append(text)
+                log.debug("codex: %s", text)
+
+    def _end(self, text: str) -> None:
+        if self._gone is not None:
+            return
+        self._gone = CodexGoneError(text)
+        for future in self._calls.values():
+            if not future.done():
+                future.set_exception(self._gone)
+        self._router.end(self._gone)
+
+
+_HELLO: Final[JsonObject] = {
+    "clientInfo": {"name": "a2a_gateway", "title": "A2A gateway", "version": "1"},
+    "capabilities": {
+        "experimentalApi": True,
+        "requestAttestation": False,
+        "optOutNotificationMethods": list(QUIET),
+    },
+}
+
+
+class _Router:
+    """Which inbox a message belongs to.
+
+    A sub-agent's messages carry a thread id of their own and often come before the item of the
+    parent that names it, so messages of unknown threads are kept for a while.
+    """
+
+    def __init__(self) -> None:
+        self._inboxes: dict[str, Inbox] = {}
+        self._parents: dict[str, str] = {}  # sub-agent's thread -> the thread that is listened to
+        self._known: set[str] = set()
+        self._strays: dict[str, deque[Incoming]] = {}
+
+    def listen(self, thread: str) -> Inbox:
+        inbox: Inbox = asyncio.Queue()
+        self._inboxes[thread] = inbox
+        self._known.add(thread)
+        for message in self._strays.pop(thread, ()):
+            inbox.put_nowait(message)
+        return inbox
+
+    def unlisten(self, thread: str) -> None:
+        self._inboxes.pop(thread, None)
+
+    def end(self, gone: CodexGoneError) -> None:
+        for inbox in self._inboxes.values():
+            inbox.put_nowait(gone)
+
+    def route(self, method: str, params: JsonObject, request_id: RequestId | None) -> bool:
+        """Whether somebody will see the message."""
+        thread = params.get("threadId") or as_object(params.get("thread")).get("id")
+        if not isinstance(thread, str):
+            return False
+        for child, parent in _families(params, thread):
+            self._adopt(child, parent)
+        message = Incoming(method=method, params=params, thread=thread, request_id=request_id)
+        root = self._parents.get(thread, thread)
+        if (inbox := self._inboxes.get(root)) is not None:
+            inbox.put_nowait(message)
+            return True
+        return root not in self._known and self._keep(message)
+
+    def _adopt(self, child: str, parent: str) -> None:
+        root = self._parents.get(parent, parent)
+        if child == root:
+            return
+        self._parents[child] = root
+        inbox = self._inboxes.get(root)
+        for message in self._strays.pop(child, ()):
+            if inbox is not None:
+                inbox.put_nowait(message)
+
+    def _keep(self, message: Incoming) -> bool:
+        strays = self._strays.setdefault(message.thread, deque(maxlen=STRAYS))
+        strays.append(message)
+        if len(self._strays) > STRAY_THREADS:
+            self._strays.pop(next(iter(self._strays)))
+        return True
+
+
+def _families(params: JsonObject, thread: str) -> list[tuple[str, str]]:
+    """The (sub-agent's, parent's) threads a message names."""
+    item = as_object(params.get("item"))
+    named: list[object] = [*(item.get("receiverThreadIds") or ()), item.get("agentThreadId")]
+    pairs = [(child, thread) for child in named if isinstance(child, str)]
+    parent = as_object(params.get("thread")).get("parentThreadId")
+    return [*pairs, (thread, parent)] if isinstance(parent, str) else pairs
