@@ -1,0 +1,173 @@
+"""Runs of the real Claude Code: what it does becomes events, and its end the run's end."""
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+
+from gateway.core.events import (
+    AgentMessage,
+    CommandFinished,
+    CommandStarted,
+    FileChanged,
+    Reasoning,
+    Rejected,
+    RunCompleted,
+    RunFailed,
+    RunStarted,
+    StatusChanged,
+    TodoUpdated,
+    ToolFinished,
+    ToolStarted,
+)
+from tests.wrappers.claude_case import Case, claude_case, end, lines, of, only
+from wrappers.adapter import Bound
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"verdict": {"type": "string"}},
+    "required": ["verdict"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture
+async def claude(tmp_path: Path) -> AsyncGenerator[Case]:
+    async with claude_case(tmp_path) as case:
+        yield case
+
+
+async def test_a_spoken_answer_is_a_message_and_the_final_response(claude: Case) -> None:
+    steps = await claude.run("@say Hello.")
+
+    assert isinstance(steps[0], Bound)
+    started = only(steps, RunStarted)
+    assert started.extra["backend_session_id"] == steps[0].vendor_session
+    running = of(steps, StatusChanged)[0]
+    assert running.extra["backend_session_id"] == steps[0].vendor_session
+    assert running.extra["permission_mode"] == "bypassPermissions"
+    assert only(steps, AgentMessage).text == "Hello."
+    completed = end(steps, RunCompleted)
+    assert completed.final_response == "Hello."
+    assert completed.usage is not None
+    assert completed.usage["usage"]["input_tokens"] == 100
+    assert completed.usage["num_turns"] == 1
+
+
+async def test_a_streamed_answer_is_one_whole_message(claude: Case) -> None:
+    steps = await claude.run("@stream 20 0.01 word ")
+
+    assert only(steps, AgentMessage).text.split() == ["word"] * 20
+
+
+async def test_thinking_is_reasoning(claude: Case) -> None:
+    steps = await claude.run(lines("@reason First I look.", "@say Done."))
+
+    assert [event.text for event in of(steps, Reasoning)] == ["First I look."]
+
+
+async def test_a_command_starts_and_finishes_with_output_and_exit_code(claude: Case) -> None:
+    steps = await claude.run(
+        lines("@sh echo out; echo err >&2", "@sh echo boom; exit 3", "@say ok")
+    )
+
+    assert [event.command for event in of(steps, CommandStarted)] == [
+        "echo out; echo err >&2",
+        "echo boom; exit 3",
+    ]
+    good, bad = of(steps, CommandFinished)
+    assert (good.output, good.exit_code, good.status) == ("out\nerr", 0, "completed")
+    assert (bad.output, bad.exit_code, bad.status) == ("boom", 3, "failed")
+
+
+async def test_written_and_edited_files_are_file_changes_with_diffs(claude: Case) -> None:
+    steps = await claude.run(
+        lines(r"@write note.txt one\ntwo\n", "@edit note.txt two => 2", "@say ok")
+    )
+
+    assert (claude.cwd / "note.txt").read_text() == "one\n2\n"
+    added, updated = [event.changes[0] for event in of(steps, FileChanged)]
+    path = str(claude.cwd / "note.txt")
+    assert added == {"path": path, "kind": "add", "diff": "@@ -0,0 +1,2 @@\n+one\n+two\n"}
+    assert (updated["path"], updated["kind"]) == (path, "update")
+    assert "-two\n+2\n" in updated["diff"]
+    assert [event.tool for event in of(steps, ToolFinished)] == ["Write", "Edit"]
+
+
+async def test_tasks_of_the_agent_are_its_todo_list(claude: Case) -> None:
+    # The task tools come without a search only with this model.
+    steps = await claude.run(lines("@todo Look|Change 1", "@say ok"), model="claude-haiku-4-5")
+
+    assert of(steps, TodoUpdated)[-1].items == [
+        {"text": "Look", "completed": True},
+        {"text": "Change", "completed": False},
+    ]
+    assert not of(steps, ToolStarted)
+
+
+async def test_a_sub_agent_is_a_tool_whose_words_are_reasoning(claude: Case) -> None:
+    steps = await claude.run(lines("@agent @sh echo inside ;; @say report", "@say ok"))
+
+    started, finished = only(steps, ToolStarted), only(steps, ToolFinished)
+    assert (started.tool, finished.tool, finished.status) == ("Agent", "Agent", "completed")
+    assert finished.extra["output"] == "report"
+    command = only(steps, CommandFinished)
+    assert command.output == "inside"
+    assert command.extra["parent_tool_use_id"] == started.tool_use_id
+    assert "report" in [event.text for event in of(steps, Reasoning)]
+    assert [event.text for event in of(steps, AgentMessage)] == ["ok"]
+
+
+async def test_structured_output_reaches_the_end(claude: Case) -> None:
+    steps = await claude.run('@schema {"verdict": "pass"}', output_schema=SCHEMA)
+
+    assert end(steps, RunCompleted).structured_output == {"verdict": "pass"}
+
+
+async def test_missing_structured_output_fails_the_run(claude: Case) -> None:
+    steps = await claude.run(lines("@say no", "@say no"), output_schema=SCHEMA)
+
+    assert end(steps, RunFailed).reason == "schema_mismatch"
+
+
+async def test_a_refusal_rejects_the_run(claude: Case) -> None:
+    steps = await claude.run(lines(*["@refuse I will not"] * 6))
+
+    assert end(steps, Rejected).reason == "refusal"
+
+
+async def test_a_run_over_its_turns_fails_with_that_reason(claude: Case) -> None:
+    steps = await claude.run(
+        lines("@sh true", "@sh true", "@sh true", "@say ok"), limits={"max_turns": 2}
+    )
+
+    assert end(steps, RunFailed).reason == "max_turns"
+
+
+async def test_usage_counts_one_run_and_not_the_session(claude: Case) -> None:
+    one = end(await claude.run(lines("@sh true", "@say ok")), RunCompleted)
+    two = end(await claude.run("@say ok"), RunCompleted)
+
+    assert one.usage is not None
+    assert two.usage is not None
+    assert one.usage["total_cost_usd"] == pytest.approx(2 * two.usage["total_cost_usd"])
+    (model,) = two.usage["model_usage"].values()
+    assert model["inputTokens"] == 100
+    assert two.usage["usage"]["input_tokens"] == 100
+
+
+async def test_an_api_failure_is_no_success(claude: Case) -> None:
+    steps = await claude.run("@http 400")
+
+    failed = end(steps, RunFailed)
+    assert failed.reason == "api_error"
+    assert failed.extra["api_error_status"] == 400
+    assert not of(steps, AgentMessage)
+
+
+async def test_a_rate_limit_is_waited_out(claude: Case) -> None:
+    steps = await claude.run(lines("@http 429 1", "@say through"))
+
+    retries = [step for step in of(steps, StatusChanged) if step.extra.get("detail") == "api_retry"]
+    assert [retry.extra["error_status"] for retry in retries] == [429]
+    assert end(steps, RunCompleted).final_response == "through"
