@@ -1,0 +1,107 @@
+"""Where a spawned run goes: its agent, its folder, its session, under which settings.
+
+Knows the registry of agents by its one method.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import anyio.to_thread
+
+from gateway.core.extension import CodingRequest
+from gateway.core.json import JsonObject
+from gateway.core.record import Session
+from gateway.core.tasks import Tasks
+from mcp_bridge import workplace
+from mcp_bridge.arguments import REMOTE, BackendConfig, SpawnRun
+from mcp_bridge.errors import RefusedError
+
+# The keys of backend_config that say how a run works; the others say which agent it is.
+SETTINGS: Final = frozenset(
+    {"permission_mode", "sandbox", "model", "effort", "limits", "isolation", "env_policy"}
+)
+
+
+class Backends(Protocol):
+    """The agents of this gateway, local and registered."""
+
+    async def resolve(self, backend: str, config: JsonObject, cwd: str) -> str:
+        """The name of the agent that `backend` and the agent's keys of `backend_config` mean.
+
+        Raises: a CoreError of one line.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    agent: str
+    context_id: str | None
+    request: CodingRequest
+
+
+async def place(tasks: Tasks, backends: Backends, principal: str, arguments: SpawnRun) -> Placement:
+    """Where a run goes. Raises: CoreError."""
+    local = arguments.backend != REMOTE
+    config = arguments.backend_config or BackendConfig()
+    agent_keys = config.model_dump(exclude=set(SETTINGS), exclude_none=True)
+    if local and agent_keys:
+        raise RefusedError(
+            f"backend_config.{next(iter(agent_keys))} is for backend {REMOTE} only; "
+            f"leave it out for {arguments.backend}"
+        )
+    request = await anyio.to_thread.run_sync(_request, arguments, config)
+    session = await _session(tasks, principal, arguments)
+    if session is not None and not agent_keys:
+        agent = session.agent
+    else:
+        if not local and not {"agent_url", "agent"} & agent_keys.keys():
+            raise RefusedError(
+                f"{REMOTE} needs backend_config.agent_url, or backend_config.agent with the "
+                "name of a registered agent"
+            )
+        agent = await backends.resolve(arguments.backend, agent_keys, request.cwd or "")
+    if session is not None and agent != session.agent:
+        raise RefusedError(f"Session {session.id} is bound to agent {session.agent}, not {agent}")
+    context_id = None if session is None else session.id
+    return Placement(agent=agent, context_id=context_id, request=request)
+
+
+def _request(arguments: SpawnRun, config: BackendConfig) -> CodingRequest:
+    cwd = workplace.folder(arguments.cwd, local=arguments.backend != REMOTE)
+    profile = arguments.profile
+    return CodingRequest(
+        cwd=cwd,
+        role=arguments.role,
+        nickname=(arguments.nickname or "").strip() or None,
+        profile=None if profile is None else workplace.read_profile(profile, cwd),
+        output_schema=arguments.output_schema,
+        request_key=arguments.request_key,
+        permission_mode=config.permission_mode,
+        sandbox=config.sandbox,
+        model=config.model,
+        effort=config.effort,
+        limits=config.limits,
+        isolation=config.isolation,
+        env_policy=config.env_policy,
+    )
+
+
+async def _session(tasks: Tasks, principal: str, arguments: SpawnRun) -> Session | None:
+    """The session to resume, None for a new one. Raises: RefusedError."""
+    session_id = arguments.session_id
+    if arguments.session_mode == "new" or session_id is None:
+        return None
+    session = await tasks.session(principal, session_id)
+    if session is None:
+        raise RefusedError(
+            f"Unknown session_id: {session_id}; list_runs shows sessions, session_mode new makes one"
+        )
+    if session.backend != arguments.backend:
+        raise RefusedError(
+            f"Session {session_id} is bound to backend {session.backend}, not {arguments.backend}"
+        )
+    name = (arguments.nickname or "").strip()
+    if name and name != session.nickname:
+        raise RefusedError(f"Session {session_id} is already named {session.nickname}, not {name}")
+    return session

@@ -1,0 +1,129 @@
+"""The results of the seven tools, key by key. Their schemas are published with the tools.
+
+Knows no run. Published keys are always there; the others only when they say something.
+"""
+
+from typing import Any, Literal, NotRequired
+
+from typing_extensions import TypedDict  # pydantic reads NotRequired from this one before 3.12
+
+from gateway.core.json import JsonObject
+
+Did = Literal["answered", "steered", "resumed", "attached"]
+
+
+class SpawnedRun(TypedDict):
+    run_id: str
+    status: str
+    session_id: str
+    agent_name: str
+    backend: str
+    role: str | None
+
+
+class RunError(TypedDict):
+    message: str
+    reason: NotRequired[str]
+
+
+class RunResult(TypedDict):
+    """`truncated` lists what is cut here: {field_path: {seq, total_bytes}}, for
+    get_event_artifact."""
+
+    final_response: NotRequired[str]
+    structured_output: NotRequired[Any]
+    artifacts: NotRequired[list[JsonObject]]
+    truncated: NotRequired[JsonObject]
+
+
+class RunView(TypedDict):
+    """A run as list_runs shows it."""
+
+    run_id: str
+    status: str
+    session_id: str
+    agent_name: str
+    backend: str
+    role: str | None
+    summary: str
+    last_seq: int
+    started_at: str
+    updated_at: str
+    completed_at: NotRequired[str]
+    cwd: str | None
+    metadata: JsonObject
+    remote_ref: JsonObject | None
+
+
+class WholeRun(RunView):
+    """A run as get_run shows it."""
+
+    pending: list[JsonObject]
+    result: NotRequired[RunResult]
+    error: NotRequired[RunError]
+    usage: NotRequired[JsonObject]
+    cancel_requested_at: NotRequired[str]
+    queue_place: NotRequired[int]
+
+
+class RunEvent(TypedDict):
+    """`clipped`: parts of data were left out to keep the answer small; poll again with the
+    after_seq before it and a larger max_bytes for all of it."""
+
+    seq: int
+    ts: str
+    run_id: str
+    session_id: str
+    backend: str
+    type: str
+    data: JsonObject
+    clipped: NotRequired[bool]
+
+
+class EventsPage(TypedDict):
+    run_id: str
+    status: str
+    next_after_seq: int
+    has_more: bool
+    pending: list[JsonObject]
+    events: list[RunEvent]
+
+
+class CancelledRun(TypedDict):
+    """`cancelled_at` is null until the agent has confirmed."""
+
+    run_id: str
+    status: str
+    cancelled_at: str | None
+    cancel_requested_at: NotRequired[str]
+
+
+class ContinuedRun(TypedDict):
+    """`did`: answered, steered or resumed; attached means that this request_key did it before."""
+
+    run_id: str
+    status: str
+    session_id: str
+    agent_name: str
+    mode: Literal["live", "resume"]
+    did: Did
+    resumed_from_run_id: NotRequired[str]
+
+
+class RunsPage(TypedDict):
+    next_cursor: NotRequired[str]
+    runs: list[RunView]
+
+
+class ArtifactSlice(TypedDict):
+    run_id: str
+    seq: int
+    field_path: str
+    mime: str
+    encoding: str
+    relpath: str
+    total_bytes: int
+    offset: int
+    returned_bytes: int
+    has_more: bool
+    content: str

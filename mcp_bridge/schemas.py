@@ -1,0 +1,131 @@
+"""Argument models into the JSON Schema that models read, and their mistakes into one line.
+
+Knows no tool. Schemas are the caller's context: titles, nulls and indirections are left out, and
+limits stand in the descriptions, because some clients strip everything else.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, TypeVar, cast
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
+
+from gateway.core import json
+from gateway.core.json import JsonObject
+from mcp_bridge.errors import RefusedError
+
+# Left out of what is published; the models check all of it.
+_NOISE: Final = frozenset({"title", "default", "additionalProperties", "minLength", "maxLength"})
+
+A = TypeVar("A", bound="Arguments")
+
+
+class Arguments(BaseModel):
+    """A tool's arguments: flat, and nothing is taken that is not named."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def _parse_text(value: object) -> object:
+    """Some clients send objects as JSON text; what is no JSON is refused as what it is."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+        try:
+            return json.decode(value)
+        except ValueError:
+            return value
+    return value
+
+
+# An object of any members.
+AnyObject = Annotated[dict[str, Any], BeforeValidator(_parse_text)]
+FromText: Final = BeforeValidator(_parse_text)
+
+
+def read_arguments(model: type[A], tool: str, values: Mapping[str, Any]) -> A:
+    """The arguments of a call. Raises: RefusedError, one line that names the argument."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as exc:
+        raise RefusedError(f"{tool}: {_describe(model, exc)}") from exc
+
+
+def _describe(model: type[BaseModel], error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    match first["type"]:
+        case "extra_forbidden":
+            *path, name = [str(part) for part in first["loc"]]
+            known = ", ".join(_fields_at(model, path))
+            inside = f" in {'.'.join(path)}" if path else ""
+            return f"unknown argument {name!r}{inside}; known: {known}"
+        case "missing":
+            return f"argument {where!r} is missing"
+        case _:
+            text = first["msg"].removeprefix("Value error, ")
+            return f"{where}: {text}" if where else text
+
+
+def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
+    """The field names of the (nested) object at `path`."""
+    schema = input_schema(model)
+    for name in path:
+        schema = json.as_object(json.as_object(schema.get("properties")).get(name))
+    return list(json.as_object(schema.get("properties")))
+
+
+def input_schema(model: type[BaseModel]) -> JsonObject:
+    """The published schema of a tool's arguments: no references, closed."""
+    schema = _compact(model.model_json_schema(), strict=True)
+    schema.pop("description", None)
+    return {**schema, "additionalProperties": False}
+
+
+def output_schema(result: Any) -> JsonObject:
+    """The published schema of a result (a TypedDict); further keys may come."""
+    return _compact(TypeAdapter(result).json_schema(mode="serialization"), strict=False)
+
+
+def _compact(schema: JsonObject, *, strict: bool) -> JsonObject:
+    definitions = json.as_object(schema.get("$defs"))
+    return cast("JsonObject", _plain(schema, definitions, strict=strict))
+
+
+def _plain(node: Any, definitions: JsonObject, *, strict: bool) -> Any:
+    if isinstance(node, list):
+        return [_plain(item, definitions, strict=strict) for item in cast("list[Any]", node)]
+    if not isinstance(node, dict):
+        return node
+    fields = cast("JsonObject", node)
+    if reference := fields.get("$ref"):
+        target = {**json.as_object(definitions[str(reference).rpartition("/")[2]])}
+        beside = {key: value for key, value in fields.items() if key != "$ref"}
+        # What a nested model says of itself is for its readers here, not for every caller.
+        target.pop("description", None)
+        return _plain({**target, **beside}, definitions, strict=strict)
+    if strict and (only := _not_null(fields)) is not None:
+        return _plain(only, definitions, strict=strict)
+    return {
+        key: _members(value, definitions, strict=strict)
+        if key == "properties"
+        else _plain(value, definitions, strict=strict)
+        for key, value in fields.items()
+        if key not in _NOISE and key != "$defs"
+    }
+
+
+def _members(properties: Any, definitions: JsonObject, *, strict: bool) -> JsonObject:
+    """Properties by name: a field called `title` is no noise."""
+    return {
+        name: _plain(value, definitions, strict=strict)
+        for name, value in json.as_object(properties).items()
+    }
+
+
+def _not_null(fields: JsonObject) -> JsonObject | None:
+    """`X | None` as `X`: null is taken for absent, and nobody has to say it."""
+    options = fields.get("anyOf")
+    if not isinstance(options, list):
+        return None
+    real = [json.as_object(o) for o in cast("list[Any]", options) if o != {"type": "null"}]
+    if len(real) != 1:
+        return None
+    return {**real[0], **{key: value for key, value in fields.items() if key != "anyOf"}}

@@ -1,0 +1,114 @@
+"""The MCP server at /mcp: calls in, compact JSON or one line of error out, in both eras.
+
+Knows MCP and nothing of runs. Built on the SDK's low-level server: its `MCPServer` takes arguments
+from a function's signature, drops unknown ones, prefixes errors, advertises prompts and resources
+nobody has, and configures the process's logging when it is made.
+"""
+
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from importlib.metadata import version
+from typing import Any, Final, TypeAlias
+
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.types import (
+    CallToolRequestParams,
+    CallToolResult,
+    ListToolsResult,
+    PaginatedRequestParams,
+    TextContent,
+)
+from starlette.routing import BaseRoute
+
+from gateway.core import json
+from gateway.core.errors import CoreError
+from gateway.core.tasks import Tasks
+from mcp_bridge.catalog import INSTRUCTIONS, TOOLS
+from mcp_bridge.errors import RefusedError, text_of
+from mcp_bridge.placement import Backends
+from mcp_bridge.schemas import read_arguments
+from mcp_bridge.tools import Runs
+
+NAME: Final = "a2a-gateway"
+PATH: Final = "/mcp"
+
+Lifespan: TypeAlias = Callable[[], AbstractAsyncContextManager[None]]
+_Context: TypeAlias = ServerRequestContext[Any, Any]
+
+logger = logging.getLogger(__name__)
+
+
+def build(
+    tasks: Tasks, backends: Backends, *, principal: str = "local"
+) -> tuple[list[BaseRoute], Lifespan]:
+    """The route /mcp, and the lifespan in which it is served.
+
+    Stateless: a client finds its tools again after a restart without a new handshake.
+    """
+    server = mcp_server(Runs(tasks, backends, principal))
+    app = server.streamable_http_app(streamable_http_path=PATH, stateless_http=True)
+    return list(app.routes), server.session_manager.run
+
+
+def mcp_server(runs: Runs) -> Server[Any]:
+    """The server itself, for any transport. It offers no subscriptions: an open listening stream
+    would keep the process from ending, and seven fixed tools never change."""
+    published = ListToolsResult(tools=[tool.published() for tool in TOOLS])
+    schemas = {tool.name: tool.input_schema for tool in published.tools}
+
+    async def list_tools(_: _Context, __: PaginatedRequestParams | None) -> ListToolsResult:
+        return published
+
+    async def call_tool(context: _Context, params: CallToolRequestParams) -> CallToolResult:
+        return await _answer(runs, context, params.name, params.arguments or {})
+
+    return Server(
+        NAME,
+        version=version(NAME),
+        instructions=INSTRUCTIONS,
+        get_tool_input_schema=schemas.get,
+        on_list_tools=list_tools,
+        on_call_tool=call_tool,
+    )
+
+
+async def _answer(
+    runs: Runs, context: _Context, name: str, arguments: Mapping[str, Any]
+) -> CallToolResult:
+    """A call's result; whatever goes wrong is text, because clients show either text or structure
+    of an error and differ in which."""
+    try:
+        result = await _run(runs, context, name, arguments)
+    except CoreError as exc:
+        return _error(text_of(exc))
+    except Exception:  # the root of a call: it ends here, and costs nobody else anything
+        trace = uuid.uuid4().hex[:8]
+        logger.exception("tool %s failed (%s)", name[:64], trace)
+        return _error(f"{name[:64]} failed inside the gateway; its log has the details ({trace})")
+    # Some clients hand on only the structure, some only the text: both are all of it.
+    text = TextContent(type="text", text=json.encode(result))
+    return CallToolResult(content=[text], structured_content=dict(result))
+
+
+async def _run(
+    runs: Runs, context: _Context, name: str, arguments: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    tool = next((tool for tool in TOOLS if tool.name == name), None)
+    if tool is None:
+        known = ", ".join(tool.name for tool in TOOLS)
+        raise RefusedError(f"no tool {name[:64]!r}; the tools are {known}")
+    return await tool.run(runs, read_arguments(tool.arguments, name, arguments), _beat_of(context))
+
+
+def _beat_of(context: _Context) -> Callable[[float, float, str], Awaitable[None]]:
+    async def beat(waited: float, most: float, text: str) -> None:
+        await context.session.report_progress(round(waited, 1), most, text)
+
+    return beat
+
+
+def _error(text: str) -> CallToolResult:
+    return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
