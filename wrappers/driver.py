@@ -81,8 +81,6 @@ class Wrapped:
 class AdapterDriver:
     """Drives one run of a wrapper."""
 
-    upstream: Final = False
-
     def __init__(self, run: Run, wrapped: Wrapped) -> None:
         self._run_id = run.id
         self._wrapped = wrapped
@@ -90,6 +88,10 @@ class AdapterDriver:
         self._cancelled = False
         self._retry = asyncio.Event()
         self._waits_for_retry = False
+
+    @property
+    def upstream(self) -> bool:
+        return False
 
     async def drive(self, writer: RunWriter) -> None:
         run = writer.run

@@ -126,7 +126,7 @@ async def spawn(
     A command that cannot be executed exits with 127 and says why on stderr.
     Raises: OSError when `cwd` is no folder.
     """
-    mark = f"{tag}/{uuid.uuid4().hex}"
+    mark = _new_mark(env, tag)
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     try:
@@ -171,13 +171,19 @@ def guardian_launcher(
     env_file = "-"
     if env is not None:
         env_file = f"{path}.env"
-        marked = {**env, TREE_VARIABLE: f"{tag}/{uuid.uuid4().hex}"}
+        marked = {**env, TREE_VARIABLE: _new_mark(env, tag)}
         lines = "".join(f"{name}={value}\0" for name, value in marked.items())
         _write_private(Path(env_file), lines, 0o600)
     command = _guardian_command("parent", str(os.getpid()), grace_s, env_file)
     line = shlex.join([*command, str(binary)])
     _write_private(path, f'#!/bin/sh\nexec {line} "$@"\n', 0o700)
     return path
+
+
+def _new_mark(env: Mapping[str, str], tag: str) -> str:
+    """A mark of its own below the one in `env`: whoever set that can sweep all of them."""
+    above = env.get(TREE_VARIABLE)
+    return "/".join(([above] if above else []) + [tag, uuid.uuid4().hex])
 
 
 def _write_private(path: Path, text: str, mode: int) -> None:

@@ -4,6 +4,7 @@ Knows no agent: what the values mean is said where they are used.
 """
 
 import os
+import pwd
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,6 +62,10 @@ class WrapperSettings(BaseSettings):
     no_auth: bool = Field(
         default=False, description="Ask for no token; on loopback only, for conformance suites."
     )
+    insecure_bind: bool = Field(
+        default=False,
+        description="Serve an address that is not loopback, in clear text; takes roots and a token.",
+    )
     max_sandbox: Sandbox = Field(
         default="danger-full-access", description="The widest sandbox a caller may ask for."
     )
@@ -88,3 +93,12 @@ class WrapperSettings(BaseSettings):
 def process_environment() -> dict[str, str]:
     """The environment of this process, for `environment.child_environment` to choose from."""
     return dict(os.environ)
+
+
+def become(user: str) -> None:
+    """Become `user` for good, with that user's home. Raises: KeyError, PermissionError."""
+    entry = pwd.getpwnam(user)
+    os.initgroups(entry.pw_name, entry.pw_gid)
+    os.setgid(entry.pw_gid)
+    os.setuid(entry.pw_uid)
+    os.environ.update(HOME=entry.pw_dir, USER=entry.pw_name, LOGNAME=entry.pw_name)

@@ -62,6 +62,10 @@ class Tasks:
         self._supervisor = supervisor
         self._clock = clock
 
+    async def stop(self) -> None:
+        """End every active run with a reason, before the server goes; reading goes on."""
+        await self._supervisor.stop()
+
     # -- send ------------------------------------------------------------------------------------
 
     async def send(  # noqa: PLR0913  # what a caller may say at once, all by keyword

@@ -22,8 +22,6 @@ class ClaudeAdapter:
     """All contexts of one wrapper. `env` is the whole environment of the CLI, `home` a private
     folder for what is kept beside the CLI's own files."""
 
-    name: Final = "claude_code"
-
     def __init__(
         self,
         *,
@@ -43,6 +41,10 @@ class ClaudeAdapter:
         # Idle sessions with a warm process, the one idle for longest first, and their timers.
         self._rested: dict[ClaudeSession, asyncio.TimerHandle] = {}
         self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def name(self) -> str:
+        return "claude_code"
 
     def check(self, request: CodingRequest) -> None:
         self._installation.check(request)

@@ -146,7 +146,7 @@ async def run(play: Play, rest: str) -> Steps:
     child = await spawn(
         ["sh", "-c", f"exec 2>&1\n{rest}"],
         cwd=play.context.cwd,
-        env=play.turn.environment,
+        env=play.environment,
         tag=TAG,
     )
     reading = asyncio.ensure_future(_read_output(child, play))

@@ -4,7 +4,7 @@ Knows no server. What it can do stands in `script`.
 """
 
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import Final
@@ -26,8 +26,9 @@ MODEL: Final = "scripted"
 class ScriptedSession:
     """One context: what was said in it is kept in a file, so another process can go on."""
 
-    def __init__(self, context: Context, folder: Path) -> None:
+    def __init__(self, context: Context, env: Mapping[str, str], folder: Path) -> None:
         self._context = context
+        self._env = env
         self._folder = folder
         self._vendor_session = context.vendor_session
         self._allowed: set[str] = set()
@@ -36,7 +37,13 @@ class ScriptedSession:
 
     async def run(self, turn: Turn) -> AsyncGenerator[Step, None]:
         signed_in = self._last_run == turn.run_id
-        play = Play(context=self._context, turn=turn, allowed=self._allowed, signed_in=signed_in)
+        play = Play(
+            context=self._context,
+            turn=turn,
+            environment={**self._env, **turn.environment},
+            allowed=self._allowed,
+            signed_in=signed_in,
+        )
         self._play = play  # before anything is awaited: a cancel may come at once
         last: Event | None = None
         try:
@@ -107,9 +114,10 @@ def _completed(play: Play) -> Event:
 
 
 class ScriptedAdapter:
-    """`home` keeps what was said in each context."""
+    """`env` is what its commands see, `home` keeps what was said in each context."""
 
-    def __init__(self, *, home: Path) -> None:
+    def __init__(self, *, env: Mapping[str, str], home: Path) -> None:
+        self._env = dict(env)
         self._folder = home / "scripted"
 
     @property
@@ -127,7 +135,7 @@ class ScriptedAdapter:
 
     async def open(self, context: Context) -> ScriptedSession:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return ScriptedSession(context, self._folder)
+        return ScriptedSession(context, self._env, self._folder)
 
     async def close(self) -> None:
         """Every command ends with its turn."""

@@ -4,7 +4,7 @@ Knows no verb and no server.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -34,6 +34,7 @@ class Play:
 
     context: Context
     turn: Turn
+    environment: Mapping[str, str]  # of its commands
     allowed: set[str]
     signed_in: bool = False
     before: Sequence[str] = ()
