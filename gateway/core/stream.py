@@ -29,6 +29,7 @@ from gateway.core.status import TERMINAL, WAITING, RunStatus
 from gateway.core.wire import Item, TaskItems
 
 KEEP_ALIVE_S: Final = 15.0  # half of the shortest idle cut of common proxies (30 s)
+_LINE_ENDS: Final = {ord(char): f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"}
 _KEEP_ALIVE: Final = b": keep-alive\n\n"
 
 
@@ -45,11 +46,17 @@ class Framing:
         for item in items:
             if item.seq is not None:
                 pieces.append(b"id: %d\n" % item.seq)
-            pieces += (b"data: ", self.head, item.body.encode(), self.tail, b"\n\n")
+            pieces += (b"data: ", self.head, _one_line(item.body).encode(), self.tail, b"\n\n")
         return b"".join(pieces)
 
     def encode_error(self, error: A2AError) -> bytes:
-        return f"event: error\ndata: {self.error(error)}\n\n".encode()
+        return f"event: error\ndata: {_one_line(self.error(error))}\n\n".encode()
+
+
+def _one_line(text: str) -> str:
+    """`text` without what clients that split lines as Unicode does (httpx, so the Python SDK)
+    take for their end: JSON lets these three stand in a string as they are."""
+    return text if text.isascii() else text.translate(_LINE_ENDS)
 
 
 def jsonrpc_framing(request_id: str | int | None) -> Framing:
