@@ -154,7 +154,7 @@ class TaskItems:
                 "description": data.get("description"),
             }
         )
-        pieces = list(_pieces(data["parts"]))
+        pieces = _pieces(data["parts"])
         for number, parts in enumerate(pieces):
             last = number == len(pieces) - 1
             metadata = self._metadata(event, iso(event.ts)) if last else ""
@@ -163,7 +163,7 @@ class TaskItems:
     def _final_response(self, data: JsonObject) -> Iterator[Item]:
         """The answer precedes COMPLETED; only that second item carries the event's seq."""
         answer = answer_parts(data.get("final_response"), data.get("structured_output"))
-        pieces = list(_pieces(answer)) if answer else []
+        pieces = _pieces(answer) if answer else []
         for number, parts in enumerate(pieces):
             artifact = {"artifactId": FINAL_RESPONSE, "name": FINAL_RESPONSE, "parts": parts}
             yield self._update(artifact, number > 0, number == len(pieces) - 1, "", None)
@@ -186,18 +186,19 @@ def answer_parts(final_response: str | None, structured_output: Any) -> list[Jso
     return parts
 
 
-def _pieces(parts: Iterable[JsonObject]) -> Iterator[list[JsonObject]]:
+def _pieces(parts: Iterable[JsonObject]) -> list[list[JsonObject]]:
     """`parts` in as many updates as it takes to keep every text below `PIECE`; at least one."""
+    pieces: list[list[JsonObject]] = []
     together: list[JsonObject] = []
     for part in parts:
         text = part.get("text")
-        if isinstance(text, str) and len(text) > PIECE:
-            if together:
-                yield together
-            together = []
-            for at in range(0, len(text), PIECE):
-                yield [{**part, "text": text[at : at + PIECE]}]
-        else:
+        if not isinstance(text, str) or len(text) <= PIECE:
             together.append(part)
-    if together:
-        yield together
+            continue
+        if together:
+            pieces.append(together)
+        together = []
+        pieces += [[{**part, "text": text[at : at + PIECE]}] for at in range(0, len(text), PIECE)]
+    if together or not pieces:
+        pieces.append(together)
+    return pieces
