@@ -15,7 +15,7 @@ from gateway.core.clock import Clock
 from gateway.core.entry import Entry, Recorded
 from gateway.core.events import Event, encode
 from gateway.core.log import RunLog
-from gateway.core.record import Remote, Run, apply
+from gateway.core.record import Remote, Run, Session, apply
 from gateway.core.redact import Limits
 from gateway.core.status import RunStatus
 
@@ -75,6 +75,10 @@ class RunWriter:
             self._flushing = asyncio.create_task(self._flush(), name=f"append {self.run.id}")
         if len(self._backlog) > WINDOW:
             await self.flush()
+
+    async def session(self) -> Session | None:
+        """The run's session as it is stored: what earlier runs learned of it (`remote`)."""
+        return await self._log.session(self.run.context_id)
 
     async def flush(self) -> None:
         """Wait until everything emitted is durable. Raises: what an append failed with."""

@@ -1,0 +1,236 @@
+"""The registry: names -> agents, and for each the endpoint to call it at.
+
+Knows local agents (wrappers that the launcher starts) and agents by URL. A caller who gives a URL
+alone gets a registered name for it: runs refer to names, never to URLs. Credentials stay here, in
+a 0600 file, and go to the agent's own origin only.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import httpx
+from pydantic import ValidationError
+
+from gateway.card import CARD_PATH, Card, read_card
+from gateway.client import LOOPBACK, Clients, Endpoint, Link
+from gateway.core.errors import InvalidInputError
+from gateway.core.extension import CodingRequest
+from gateway.core.json import JsonObject
+from gateway.core.tokens import TokenError, read_token
+from gateway.errors import UnknownAgentError
+from gateway.home import Home, read_private, read_published, write_private
+from gateway.launcher import Launcher
+from gateway.registration import (
+    KEYS,
+    Registration,
+    name_for,
+    read_registration,
+    read_token_reference,
+)
+
+REMOTE: Final = "remote_a2a"  # the backend of agents by URL
+CARD_TTL_S: Final = 300.0  # a card is fetched again after this long, or when its link failed
+_REQUEST_KEYS: Final = frozenset(CodingRequest.model_fields)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """A card that was read, and under which address it is true."""
+
+    card: Card
+    base_url: str
+    until: float
+
+
+@dataclass(slots=True)
+class _Entry:
+    """An agent. `registration` is None for one that the launcher starts."""
+
+    registration: Registration | None = None
+    known: _Known | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Registry:
+    """The agents of one gateway."""
+
+    def __init__(
+        self,
+        home: Home,
+        clients: Clients,
+        launcher: Launcher,
+        *,
+        local: tuple[str, ...],
+        variable: Callable[[str], str | None],
+    ) -> None:
+        self._home = home
+        self._clients = clients
+        self._launcher = launcher
+        self._variable = variable
+        self._entries: dict[str, _Entry] = {name: _Entry() for name in local}
+        for name, stored in (read_private(home.registry) or {}).items():
+            try:
+                entry = _Entry(Registration.model_validate(stored))
+            except ValidationError:
+                logger.warning("registry.json: %r is not readable and was left out", name)
+                continue
+            self._entries.setdefault(name, entry)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._entries
+
+    def names(self) -> list[str]:
+        return sorted(self._entries)
+
+    def card(self, name: str) -> Card | None:
+        """The agent's card as it was last read; None before its first use."""
+        known = self._entry(name).known
+        return known.card if known is not None else None
+
+    def registration(self, name: str) -> Registration | None:
+        return self._entry(name).registration
+
+    # -- who is meant ----------------------------------------------------------------------------
+
+    async def resolve(self, backend: str, config: JsonObject, cwd: str) -> str:
+        """The agent's name that a spawn means. An agent by URL is registered; nothing is called.
+
+        Raises: InvalidInputError, UnknownAgentError.
+        """
+        config = {key: value for key, value in config.items() if key not in _REQUEST_KEYS}
+        if backend == REMOTE:
+            return self._resolve_remote(config)
+        if config:
+            keys = ", ".join(sorted(config))
+            raise InvalidInputError(
+                f"backend_config: {keys} means nothing to backend {backend!r}", min(config)
+            )
+        if backend not in self._entries or self._entries[backend].registration is not None:
+            local = [name for name, entry in self._entries.items() if entry.registration is None]
+            raise InvalidInputError(
+                f"unknown backend {backend!r}; one of {', '.join([*sorted(local), REMOTE])}",
+                "backend",
+            )
+        return backend
+
+    def _resolve_remote(self, config: JsonObject) -> str:
+        if unknown := sorted(set(config) - KEYS - {"agent"}):
+            raise InvalidInputError(
+                f"backend_config: unknown key {unknown[0]!r}; known: "
+                f"{', '.join(sorted(KEYS | {'agent'} | _REQUEST_KEYS))}",
+                unknown[0],
+            )
+        if "agent" not in config:
+            if "agent_url" not in config:
+                text = "backend_config.agent_url (or agent, a registered name) is required"
+                raise InvalidInputError(text, "agent_url")
+            return self.register(read_registration(config))
+        if len(config) > 1:
+            text = "backend_config: give agent (a registered name) or agent_url, not both"
+            raise InvalidInputError(text, "agent")
+        name = config["agent"]
+        if not isinstance(name, str) or name not in self._entries:
+            raise UnknownAgentError(str(name), self.names())
+        return name
+
+    def register(self, registration: Registration) -> str:
+        """The name of an agent by URL; the credentials it was last given with are kept.
+
+        Raises: InvalidInputError when they cannot be read.
+        """
+        if registration.auth_token is not None:
+            read_token_reference(registration.auth_token, self._variable)
+        taken: set[str] = set()
+        for name, entry in self._entries.items():
+            if entry.registration is None or not entry.registration.same_agent(registration):
+                taken.add(name)
+                continue
+            registration = registration.with_credentials_of(entry.registration)
+            if entry.registration == registration:
+                return name
+        name = name_for(registration, taken)
+        entry = self._entries.setdefault(name, _Entry())
+        entry.registration, entry.known = registration, None
+        self._store()
+        return name
+
+    def _store(self) -> None:
+        stored = {
+            name: entry.registration.model_dump(mode="json", exclude_defaults=True)
+            for name, entry in self._entries.items()
+            if entry.registration is not None
+        }
+        write_private(self._home.registry, stored)
+
+    # -- how it is called ------------------------------------------------------------------------
+
+    async def endpoint(self, name: str) -> Endpoint:
+        """Where and how to call an agent now; a local one is started when it does not run.
+
+        Raises: UnknownAgentError, LaunchError, AgentUnreachableError, AgentUnauthorizedError,
+        AgentProtocolError, AgentCardError, InvalidInputError (credentials that are gone).
+        """
+        entry = self._entry(name)
+        base_url, headers = await self._address(name, entry.registration)
+        link = Link(agent=name, client=self._clients.at(base_url), headers=headers)
+        async with entry.lock:
+            known = entry.known
+            if known is None or known.base_url != base_url or known.until < time.monotonic():
+                path = entry.registration.agent_card_path if entry.registration else CARD_PATH
+                card = read_card(name, base_url, await link.get(base_url + path))
+                until = time.monotonic() + CARD_TTL_S
+                known = entry.known = _Known(card=card, base_url=base_url, until=until)
+        card = known.card
+        return Endpoint(
+            link=link,
+            base_url=base_url,
+            rpc_url=card.rpc_url,
+            extension=card.extension,
+            streaming=card.streaming,
+        )
+
+    def forget(self, name: str) -> None:
+        """Read the agent's card anew at its next use: its link failed, it may have changed."""
+        self._entry(name).known = None
+
+    async def _address(
+        self, name: str, registration: Registration | None
+    ) -> tuple[str, dict[str, str]]:
+        if registration is None:
+            running = await self._launcher.ensure(name)
+            return running.base_url, _bearer(running.token)
+        if registration.auth_token is not None:
+            token = read_token_reference(registration.auth_token, self._variable)
+        elif "authorization" in {header.lower() for header in registration.headers}:
+            token = None
+        else:
+            token = self._wrapper_token(registration.agent_url)
+        return registration.agent_url, {**registration.headers, **_bearer(token)}
+
+    def _wrapper_token(self, url: str) -> str | None:
+        """The token of a wrapper that this user started on this machine, from its ready file."""
+        parsed = httpx.URL(url)
+        if parsed.host not in LOOPBACK or parsed.port is None or parsed.path not in ("", "/"):
+            return None
+        published = read_published(self._home.path / "agents" / f"{parsed.port}.json")
+        if published is None or httpx.URL(published.url).port != parsed.port:
+            return None
+        try:
+            return read_token(published.token_file)
+        except TokenError:
+            return None
+
+    def _entry(self, name: str) -> _Entry:
+        if (entry := self._entries.get(name)) is None:
+            raise UnknownAgentError(name, self.names())
+        return entry
+
+
+def _bearer(token: str | None) -> dict[str, str]:
+    return {} if token is None else {"Authorization": f"Bearer {token}"}

@@ -1,0 +1,229 @@
+"""One agent's A2A JSON-RPC endpoint: unary calls and event streams, over clients shared by origin.
+
+Knows no run: it turns what can go wrong on a link into the gateway's errors, and nothing else.
+Nothing is retried here, and no redirect followed: it could carry credentials elsewhere.
+"""
+
+import ssl
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Final, TypeAlias, cast
+
+import httpx
+
+from gateway.core import json
+from gateway.core.extension import EXTENSIONS_HEADER, LAST_EVENT_ID_HEADER, URI, VERSION_HEADER
+from gateway.core.json import JsonObject, as_object
+from gateway.errors import (
+    AgentProtocolError,
+    AgentRefusedError,
+    AgentUnauthorizedError,
+    AgentUnreachableError,
+)
+from gateway.sse import EventReader, EventTooLargeError
+
+CONNECT_S: Final = 10.0
+UNARY_S: Final = 30.0  # our own CancelTask answers within 5 s; foreign agents take longer
+SILENCE_S: Final = 60.0  # servers ping every 15 s: four missed pings are a dead link
+MAX_BODY: Final = 64 * 1024 * 1024  # bytes of one answer
+LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+
+_UNARY: Final = httpx.Timeout(CONNECT_S, read=UNARY_S, pool=None)
+_STREAM: Final = httpx.Timeout(CONNECT_S, read=SILENCE_S, pool=None)
+_ids = count(1)
+
+Origin: TypeAlias = tuple[str, str, int]
+
+
+def origin_of(url: str) -> Origin:
+    """Scheme, host and port of a URL; the names of this machine's loopback are one host."""
+    parsed = httpx.URL(url)
+    port = parsed.port or (443 if parsed.scheme == "https" else 80)
+    host = "127.0.0.1" if parsed.host in LOOPBACK else parsed.host
+    return parsed.scheme, host, port
+
+
+class Clients:
+    """The HTTP clients of this gateway, one an origin: httpx's pool is quadratic in its size, and
+    an SSL context of its own costs every client 870 KB and 42 ms."""
+
+    def __init__(self) -> None:
+        self._ssl = ssl.create_default_context()
+        self._clients: dict[Origin, httpx.AsyncClient] = {}
+
+    def at(self, url: str) -> httpx.AsyncClient:
+        """The client of this URL's origin."""
+        origin = origin_of(url)
+        if (client := self._clients.get(origin)) is None:
+            client = self._clients[origin] = httpx.AsyncClient(
+                verify=self._ssl,
+                timeout=_UNARY,
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+                follow_redirects=False,
+                # A proxy from the environment is for the outside, never for this machine.
+                trust_env=origin[1] != "127.0.0.1",
+            )
+        return client
+
+    async def close(self) -> None:
+        clients, self._clients = self._clients, {}
+        for client in clients.values():
+            await client.aclose()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """HTTP to one agent with its credentials; every failure leaves as a GatewayError."""
+
+    agent: str
+    client: httpx.AsyncClient
+    headers: Mapping[str, str]
+
+    async def get(self, url: str) -> bytes:
+        async with self.open("GET", url, {VERSION_HEADER: "1.0"}, None, _UNARY) as response:
+            return await self.body(response)
+
+    @asynccontextmanager
+    async def open(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        content: bytes | None,
+        timeout: httpx.Timeout,
+    ) -> AsyncGenerator[httpx.Response, None]:
+        """A response that may be read on; what breaks while it is read is translated too."""
+        try:
+            async with self.client.stream(
+                method, url, headers={**self.headers, **headers}, content=content, timeout=timeout
+            ) as response:
+                self._check_status(response)
+                yield response
+        except (httpx.ConnectError, httpx.ConnectTimeout) as exc:
+            raise AgentUnreachableError(self.agent, url, "no connection") from exc
+        except httpx.TimeoutException as exc:
+            raise AgentUnreachableError(self.agent, url, "silent too long", sent=True) from exc
+        except (httpx.RemoteProtocolError, httpx.NetworkError) as exc:
+            raise AgentUnreachableError(self.agent, url, "the link broke", sent=True) from exc
+        except (httpx.HTTPError, httpx.InvalidURL) as exc:
+            raise AgentProtocolError(self.agent, url, type(exc).__name__) from exc
+
+    def _check_status(self, response: httpx.Response) -> None:
+        url, status = str(response.url), response.status_code
+        if status in (401, 403):
+            raise AgentUnauthorizedError(self.agent, url, status)
+        if status == 429 or status >= 500:
+            refused = status in (429, 503)  # not taken up; anything else may have been
+            raise AgentUnreachableError(self.agent, url, f"HTTP {status}", sent=not refused)
+        if response.has_redirect_location:
+            raise AgentProtocolError(self.agent, url, f"HTTP {status}, redirects are not followed")
+        # Some servers answer a JSON-RPC error with 4xx; its body says more than the number.
+        if status not in (200, 206) and not (status in (400, 404) and _is_json(response)):
+            raise AgentProtocolError(self.agent, url, f"HTTP {status}")
+
+    async def body(self, response: httpx.Response) -> bytes:
+        """The whole body, bounded."""
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in response.aiter_bytes():
+            pieces.append(piece)
+            size += len(piece)
+            if size > MAX_BODY:
+                what = f"an answer is larger than {MAX_BODY // 2**20} MiB"
+                raise AgentProtocolError(self.agent, str(response.url), what)
+        return b"".join(pieces)
+
+
+def _is_json(response: httpx.Response) -> bool:
+    kind = response.headers.get("content-type", "").partition(";")[0].strip()
+    return kind == "application/json" or kind.endswith("+json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """An agent's JSON-RPC interface. `base_url` is what it was registered by; `extension`: its
+    card declares the coding-run extension."""
+
+    link: Link
+    base_url: str
+    rpc_url: str
+    extension: bool = False
+    streaming: bool = True
+
+    @property
+    def agent(self) -> str:
+        return self.link.agent
+
+    async def call(self, method: str, params: JsonObject) -> JsonObject:
+        """The result of a unary method. Raises: GatewayError."""
+        number, content = _request(method, params)
+        headers = self._headers("application/json", None)
+        async with self.link.open("POST", self.rpc_url, headers, content, _UNARY) as response:
+            return self._result(method, number, await self.link.body(response))
+
+    async def stream(
+        self, method: str, params: JsonObject, *, after: int | None = None
+    ) -> AsyncGenerator[list[JsonObject], None]:
+        """The results of a streaming method, in the groups they arrive in; ends as the agent ends.
+
+        `after` is the Last-Event-ID of a replay. Close it (`contextlib.aclosing`) when done.
+        Raises: GatewayError.
+        """
+        number, content = _request(method, params)
+        headers = self._headers("text/event-stream", after)
+        async with self.link.open("POST", self.rpc_url, headers, content, _STREAM) as response:
+            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                yield [self._result(method, number, await self.link.body(response))]
+                return
+            reader = EventReader()
+            async for chunk in response.aiter_bytes():
+                try:
+                    events = reader.feed(chunk)
+                except EventTooLargeError as exc:
+                    raise AgentProtocolError(self.agent, self.rpc_url, str(exc)) from exc
+                if events:
+                    yield [self._result(method, number, event.data) for event in events]
+
+    def _headers(self, accept: str, after: int | None) -> dict[str, str]:
+        headers = {"Content-Type": "application/json", "Accept": accept, VERSION_HEADER: "1.0"}
+        if self.extension:
+            headers[EXTENSIONS_HEADER] = URI
+        if after is not None:
+            headers[LAST_EVENT_ID_HEADER] = str(after)
+        return headers
+
+    def _result(self, method: str, number: int, text: bytes) -> JsonObject:
+        try:
+            answer = json.decode_object(text)
+        except ValueError as exc:
+            what = f"{method} was answered with invalid JSON"
+            raise AgentProtocolError(self.agent, self.rpc_url, what) from exc
+        if answer.get("error") is not None:
+            raise self._refusal(method, as_object(answer["error"]))
+        if answer.get("id") != number or not isinstance(answer.get("result"), dict):
+            what = f"{method} was answered without the request's id and a result"
+            raise AgentProtocolError(self.agent, self.rpc_url, what)
+        return as_object(answer["result"])
+
+    def _refusal(self, method: str, error: JsonObject) -> AgentRefusedError:
+        code, text = error.get("code"), str(error.get("message") or "no reason given")
+        return AgentRefusedError(
+            self.agent,
+            method,
+            code if isinstance(code, int) else 0,
+            " ".join(text[:2000].split())[:500],
+            _details(error.get("data")),
+        )
+
+
+def _details(data: object) -> list[JsonObject]:
+    """The `data` of a JSON-RPC error: in A2A 1.0 a list of typed details."""
+    return [as_object(item) for item in cast("list[Any]", data)] if isinstance(data, list) else []
+
+
+def _request(method: str, params: JsonObject) -> tuple[int, bytes]:
+    number = next(_ids)
+    body = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+    return number, json.encode(body).encode()

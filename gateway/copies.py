@@ -1,0 +1,55 @@
+"""An event of an agent of ours -> the event of our log, with its payloads fetched.
+
+Knows the extension's data, no stream and no run.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+from urllib.parse import quote
+
+from gateway.client import Endpoint
+from gateway.core import events
+from gateway.core.cards import JSONRPC_PATH
+from gateway.core.events import Event, MessageAdded, RunStarted, StatusChanged
+from gateway.core.json import JsonObject
+from gateway.core.record import Remote
+from gateway.core.redact import Payload
+from gateway.core.status import TASK_STATES, RunStatus
+from gateway.translation import whereabouts
+
+REMOTE_BACKEND: Final = "remote_a2a"  # its events say more of where they come from
+
+
+def copied(type_: str, data: JsonObject, remote: Remote, backend: str) -> Event:
+    """The event; status events say where the run lives. One we do not know is kept raw.
+
+    Raises: ValueError (a status that is none).
+    """
+    try:
+        event = events.decode(type_, data)
+    except (events.UnknownEventTypeError, TypeError):
+        return MessageAdded(role="agent", extra={"raw": {"type": type_, "data": data}})
+    if not isinstance(event, RunStarted | StatusChanged):
+        return event
+    found = whereabouts(remote)
+    if backend == REMOTE_BACKEND and isinstance(event, RunStarted):
+        found |= {"agent_name": remote.agent, "agent_url": remote.agent_url}
+    elif backend == REMOTE_BACKEND and isinstance(event, StatusChanged):
+        found["state"] = TASK_STATES[RunStatus(event.status)]
+    return replace(event, extra={**event.extra, **found})
+
+
+async def payloads(
+    endpoint: Endpoint, task_id: str, seq: int, refs: Mapping[str, JsonObject]
+) -> list[Payload]:
+    """What the agent's log split off an event: it is stored here too, in the event's own
+    transaction. Raises: GatewayError."""
+    base = endpoint.rpc_url.removesuffix(JSONRPC_PATH)
+    where = f"{base}/tasks/{quote(task_id, safe='')}/events/{seq}/payload?pointer="
+    found: list[Payload] = []
+    for pointer, ref in refs.items():
+        content = await endpoint.link.get(where + quote(pointer, safe=""))
+        mime = str(ref.get("mime") or "text/plain")
+        found.append(Payload(pointer=pointer, mime=mime, content=content))
+    return found

@@ -1,0 +1,151 @@
+"""What the gateway refuses or cannot do, each with a stable code.
+
+    core.errors.CoreError
+      GatewayError
+        UnknownAgentError       unknown_agent
+        AgentUnreachableError   agent_unreachable    (no connection, a time-out, a link that broke)
+        AgentUnauthorizedError  agent_unauthorized   (401, 403)
+        AgentProtocolError      agent_protocol       (it answers, but not as A2A says)
+        AgentCardError          agent_card           (no card, or one that cannot be used)
+        AgentRefusedError       agent_refused        (a JSON-RPC error; `rpc_code` is the agent's)
+        AgentLostError          agent_lost           (it had the run and can no longer be asked)
+        StartUnknownError       start_unknown        (it may have the run, and cannot tell)
+        LaunchError             launch_failed        (a local wrapper did not start)
+        ExposureError           exposed              (an address that others could reach)
+        HomeInUseError          gateway_running
+        BridgeError             bridge_missing       (another package answers to `mcp_bridge`)
+
+They share the task server's tree, so both faces turn them into their own errors by code. As the
+end of a run the code is the reason of `run_failed`.
+"""
+
+from gateway.core.errors import CoreError
+from gateway.core.json import JsonObject, as_object
+
+
+class GatewayError(CoreError):
+    """Something the gateway cannot do; the text says what to do next."""
+
+    code = "gateway"
+
+
+class UnknownAgentError(GatewayError):
+    code = "unknown_agent"
+
+    def __init__(self, name: str, known: list[str]) -> None:
+        super().__init__(f"no agent {name!r} is registered; known: {', '.join(known) or 'none'}")
+
+
+class AgentUnreachableError(GatewayError):
+    """`sent` tells whether the request may have reached the agent before the link failed."""
+
+    code = "agent_unreachable"
+
+    def __init__(self, agent: str, url: str, why: str, *, sent: bool = False) -> None:
+        super().__init__(
+            f"agent {agent!r} did not answer at {url} ({why}); "
+            "check that it runs there, then start a new run"
+        )
+        self.sent = sent
+
+
+class AgentUnauthorizedError(GatewayError):
+    code = "agent_unauthorized"
+
+    def __init__(self, agent: str, url: str, status: int) -> None:
+        super().__init__(
+            f"agent {agent!r} at {url} refused the credentials (HTTP {status}); "
+            "give its token as backend_config.auth_token (env:NAME, file:/path or the token)"
+        )
+
+
+class AgentProtocolError(GatewayError):
+    code = "agent_protocol"
+
+    def __init__(self, agent: str, url: str, what: str) -> None:
+        super().__init__(
+            f"agent {agent!r} at {url} does not speak A2A 1.0 as expected: {what}; "
+            "check the URL and the agent's version"
+        )
+
+
+class AgentCardError(GatewayError):
+    code = "agent_card"
+
+    def __init__(self, agent: str, url: str, what: str) -> None:
+        super().__init__(f"the agent card of {agent!r} at {url} cannot be used: {what}")
+
+
+class AgentRefusedError(GatewayError):
+    """The agent answered with an error; `reason` is its stable code where it is one of ours."""
+
+    code = "agent_refused"
+
+    def __init__(
+        self, agent: str, method: str, rpc_code: int, text: str, details: list[JsonObject]
+    ) -> None:
+        super().__init__(f"agent {agent!r} refused {method}: {text} ({rpc_code})")
+        self.method = method
+        self.rpc_code = rpc_code
+        self.text = text
+        self.reason = next((code for item in details if (code := _code_of(item))), None)
+
+
+def _code_of(detail: JsonObject) -> str | None:
+    """The code our own servers put beside the typed detail of an A2A error."""
+    code = as_object(detail.get("metadata")).get("code")
+    return code if isinstance(code, str) else None
+
+
+class AgentLostError(GatewayError):
+    code = "agent_lost"
+
+    def __init__(self, agent: str, why: str) -> None:
+        super().__init__(
+            f"agent {agent!r} {why}; what it did is unknown, so look before you start a new run"
+        )
+
+
+class StartUnknownError(GatewayError):
+    code = "start_unknown"
+
+    def __init__(self, agent: str) -> None:
+        super().__init__(
+            f"agent {agent!r} was sent the message and the answer was lost; it may be working, "
+            "and sending it again could do the work twice: look there before you start a new run"
+        )
+
+
+class LaunchError(GatewayError):
+    code = "launch_failed"
+
+    def __init__(self, agent: str, why: str) -> None:
+        super().__init__(
+            f"agent {agent!r} could not be started: {why}; "
+            f"run start-a2a-agent {agent} by hand to see more"
+        )
+
+
+class ExposureError(GatewayError):
+    code = "exposed"
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"{host} is not a loopback address: whoever reaches the gateway runs code through its "
+            "agents; listen on 127.0.0.1 and put a proxy with TLS in front"
+        )
+
+
+class HomeInUseError(GatewayError):
+    code = "gateway_running"
+
+    def __init__(self, home: str, url: str | None) -> None:
+        where = f" at {url}" if url else ""
+        super().__init__(
+            f"a gateway is already running{where} with home {home}; "
+            "use it, stop it (a2a-gateway stop), or choose another --home"
+        )
+
+
+class BridgeError(GatewayError):
+    code = "bridge_missing"

@@ -1,0 +1,66 @@
+"""The gateway's settings, read once from the environment (prefix A2A_GATEWAY_).
+
+The only module of the gateway that sees the process environment.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import platformdirs
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+APPLICATION: Final = "a2a-gateway"
+ENV_PREFIX: Final = "A2A_GATEWAY_"
+
+
+def _default_home() -> Path:
+    return Path(platformdirs.user_state_dir(APPLICATION))
+
+
+class Settings(BaseSettings):
+    """How this gateway runs; every field is `A2A_GATEWAY_<NAME>` in the environment."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="ignore")
+
+    home: Path = Field(
+        default_factory=_default_home,
+        description="Folder of the database, tokens and logs (0700); one gateway a home.",
+    )
+    host: str = Field(default="127.0.0.1", description="Address to listen on; loopback only.")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        default=0, description="Port to listen on; 0 takes a free one, found through gateway.json."
+    )
+    local_agents: tuple[str, ...] = Field(
+        default=("codex", "claude_code"),
+        description="Agents this gateway starts by itself, on first use (JSON list).",
+    )
+    launch_timeout_s: Annotated[float, Field(gt=0)] = Field(
+        default=30.0, description="Seconds a local agent may take to report that it is ready."
+    )
+    link_patience_s: Annotated[float, Field(ge=0)] = Field(
+        default=600.0,
+        description="Seconds a broken link to an agent is retried before its run ends agent_lost.",
+    )
+    idle_exit_s: Annotated[float, Field(gt=0)] | None = Field(
+        default=None,
+        description="End after so many seconds without a request and without an active run.",
+    )
+
+
+def wrapper_environment(settings: Settings) -> dict[str, str]:
+    """The environment of a local wrapper: ours (it builds its agent's own from an allow-list),
+    with the home it shares with this gateway."""
+    return {**os.environ, ENV_PREFIX + "HOME": str(settings.home)}
+
+
+def read_variable(name: str) -> str | None:
+    """The value behind an `env:NAME` reference of a caller's credentials."""
+    return os.environ.get(name) or None
+
+
+def overridden(settings: Settings, **values: Any) -> Settings:
+    """`settings` with the command line's values over them; None leaves a field as it is."""
+    given = {name: value for name, value in values.items() if value is not None}
+    return Settings.model_validate({**settings.model_dump(), **given})
