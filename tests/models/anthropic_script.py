@@ -233,8 +233,7 @@ def next_step(body: JsonObject) -> tuple[str, int, Step]:
             if _LINE.search(text):
                 at, script = index, text
     if not script:
-        said = texts(messages[-1])[-1:] if messages else []
-        return "", 0, Step(blocks=[{"type": "text", "text": f"echo: {''.join(said)}"}])
+        return "", 0, _echo(messages)
     number = sum(message.get("role") == "assistant" for message in messages[at + 1 :])
     whole = json.encode(body.get("system") or "") + json.encode(messages)
     found = _CWD.search(whole)
@@ -248,7 +247,18 @@ def next_step(body: JsonObject) -> tuple[str, int, Step]:
     steps = reader.read(script)
     if number < len(steps):
         return script, number, steps[number]
-    return script, number, Step(blocks=[{"type": "text", "text": "done"}])
+    return script, number, _echo(messages[at + 1 :])
+
+
+def _echo(messages: list[JsonObject]) -> Step:
+    """What a prompt without a script is answered; "done" where there is no prompt."""
+    said = [
+        text
+        for message in messages
+        for text in texts(message)
+        if message.get("role") == "user" and not text.startswith("<system-reminder>")
+    ]
+    return Step(blocks=[{"type": "text", "text": f"echo: {said[-1]}" if said else "done"}])
 
 
 def _results(messages: list[JsonObject]) -> str:

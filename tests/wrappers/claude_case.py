@@ -1,9 +1,10 @@
 """What the tests of the real Claude Code stand on: an adapter, a scripted model, a private home."""
 
+import sys
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -32,6 +33,7 @@ class Case:
     folder: Path
     env: dict[str, str]
     adapter: ClaudeAdapter
+    _made: list[ClaudeAdapter] = field(default_factory=list[ClaudeAdapter])
 
     @property
     def cwd(self) -> Path:
@@ -40,10 +42,15 @@ class Case:
     def context(self, context_id: str = "c-1", profile: str | None = None) -> Context:
         return Context(id=context_id, cwd=self.cwd, profile=profile)
 
-    def other_adapter(self, **changes: Any) -> ClaudeAdapter:
-        """The adapter of a wrapper that was started anew."""
+    def start_anew(self, **changes: Any) -> None:
+        """Another adapter from now on, as a wrapper that was started anew has."""
         made: dict[str, Any] = {"cli": None, "home": self.folder / "adapter", "allow_root": True}
-        return ClaudeAdapter(env=self.env, **(made | changes))
+        self._made.append(self.adapter)
+        self.adapter = ClaudeAdapter(env=self.env, **(made | changes))
+
+    async def close(self) -> None:
+        for adapter in (*self._made, self.adapter):
+            await adapter.close()
 
     async def session(self, context_id: str = "c-1", profile: str | None = None) -> AgentSession:
         return await self.adapter.open(self.context(context_id, profile))
@@ -95,7 +102,7 @@ async def claude_case(folder: Path) -> AsyncGenerator[Case]:
         try:
             yield case
         finally:
-            await adapter.close()
+            await case.close()
 
 
 def lines(*script: str) -> str:
@@ -120,3 +127,12 @@ def end(steps: Sequence[Step], kind: type[E]) -> E:
 
 def events(steps: Sequence[Step]) -> list[Event]:
     return [step for step in steps if not isinstance(step, Ask | Withdraw | Bound)]
+
+
+async def _work_until_killed(folder: Path) -> None:
+    async with claude_case(folder) as case:
+        await case.run("@sh echo $$ $PPID > pids; exec sleep 600")
+
+
+if __name__ == "__main__":
+    anyio.run(_work_until_killed, Path(sys.argv[1]))

@@ -1,0 +1,353 @@
+"""The life of the real Claude Code: cancel, steer, login, resume, and what it must not do."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import cast
+
+import anyio
+import pytest
+
+from gateway.core.events import (
+    AgentMessage,
+    AuthRequired,
+    CommandFinished,
+    CommandStarted,
+    RunCompleted,
+    RunFailed,
+    RunStarted,
+    StatusChanged,
+)
+from gateway.core.messages import user_text
+from gateway.core.status import RunStatus
+from tests.wrappers.claude_case import Case, claude_case, end, lines, of, only, turn_of
+from wrappers.adapter import AgentSession, Ask, Step, UnsupportedError, Withdraw
+from wrappers.claude.options import Installation
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+async def claude(tmp_path: Path) -> AsyncGenerator[Case]:
+    async with claude_case(tmp_path) as case:
+        yield case
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Of another process nothing tells us: look until it holds."""
+    with anyio.fail_after(10):
+        while not holds():  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+
+
+async def gone(pid: int) -> None:
+    await until(lambda: not alive(pid))
+
+
+def read(file: Path) -> str:
+    return file.read_text().strip() if file.exists() else ""
+
+
+async def pid_in(file: Path) -> int:
+    await until(lambda: bool(read(file)))
+    return int(read(file))
+
+
+SLEEPER = "@sh echo $$ > pid; exec sleep 600"
+
+
+async def test_cancel_in_a_command_ends_the_command_and_keeps_the_session(claude: Case) -> None:
+    pids: list[int] = []
+
+    async def cancel(step: Step, session: AgentSession) -> None:
+        if isinstance(step, CommandStarted):
+            pids.append(await pid_in(claude.cwd / "pid"))
+            await session.cancel()
+
+    steps = await claude.run(lines(SLEEPER, "@say never"), on_step=cancel)
+    await gone(pids[0])
+    after = await claude.run("@say still here")
+
+    assert end(steps, StatusChanged).status == RunStatus.CANCELLED
+    assert only(steps, CommandFinished).status in ("interrupted", "failed")
+    assert end(after, RunCompleted).final_response == "still here"
+    assert only(after, RunStarted).extra["warm"] is True
+
+
+async def test_cancel_with_a_request_open_withdraws_it(claude: Case) -> None:
+    async def cancel(step: Step, session: AgentSession) -> None:
+        if isinstance(step, Ask):
+            await session.cancel()
+
+    steps = await claude.run("@sh touch made", on_step=cancel, permission_mode="ask")
+
+    assert only(steps, Withdraw).request_id == only(steps, Ask).request.request_id
+    assert end(steps, StatusChanged).status == RunStatus.CANCELLED
+    assert len(claude.model.requests) == 1
+
+
+async def test_cancel_before_the_process_is_there_ends_the_run(claude: Case) -> None:
+    async def cancel(step: Step, session: AgentSession) -> None:
+        if isinstance(step, RunStarted):
+            await session.cancel()
+
+    steps = await claude.run("@say never", on_step=cancel)
+
+    assert end(steps, StatusChanged).status == RunStatus.CANCELLED
+    assert claude.model.requests == []
+
+
+async def test_closing_the_iterator_early_leaves_no_command(claude: Case) -> None:
+    session = await claude.session()
+    steps = cast("AsyncGenerator[Step]", session.run(turn_of(SLEEPER)))
+    with anyio.fail_after(20):
+        async with aclosing(steps):
+            async for step in steps:
+                if isinstance(step, CommandStarted):
+                    break
+            pid = await pid_in(claude.cwd / "pid")
+        await gone(pid)
+
+
+async def test_a_message_to_a_running_turn_is_taken_up(claude: Case) -> None:
+    taken: list[bool] = []
+
+    async def steer(step: Step, session: AgentSession) -> None:
+        if isinstance(step, CommandStarted):
+            taken.append(await session.steer(user_text("m-2", "@say Turned left.")))
+
+    session = await claude.session()
+    steps = await claude.run(lines("@sh sleep 0.5", "@say straight"), on_step=steer)
+
+    assert taken == [True]
+    assert end(steps, RunCompleted).final_response == "Turned left."
+    assert await session.steer(user_text("m-3", "anybody there?")) is False
+
+
+async def test_a_refused_key_asks_for_a_login_at_once_and_a_retry_works(claude: Case) -> None:
+    prompt = lines("@http 401 1", "@say in")
+    session = await claude.session()
+    await claude.run("@say warm")
+    with anyio.fail_after(1):
+        refused = await claude.run(prompt, session=session)
+    retried = await claude.run(prompt, session=session)
+
+    required = end(refused, AuthRequired)
+    assert "claude auth login" in required.text
+    assert required.extra["error_status"] == 401
+    assert end(retried, RunCompleted).final_response == "in"
+
+
+async def test_no_login_at_all_asks_for_one(claude: Case) -> None:
+    del claude.env["ANTHROPIC_API_KEY"]
+    claude.start_anew()
+    steps = await claude.run("@say in")
+
+    assert "claude auth login" in end(steps, AuthRequired).text
+
+
+async def test_the_second_turn_knows_the_first(claude: Case) -> None:
+    await claude.run("@say The word is plum.")
+    await claude.run("@say again")
+
+    assert "@say The word is plum." in claude.heard()
+    assert "The word is plum." in claude.heard()
+
+
+async def test_a_new_wrapper_resumes_the_session(claude: Case) -> None:
+    first = await claude.run("@say The word is plum.")
+    await claude.adapter.close()
+    claude.start_anew()
+    second = await claude.run("@say again")
+
+    assert "The word is plum." in claude.heard()
+    one, two = only(first, RunStarted).extra, only(second, RunStarted).extra
+    assert one["backend_session_id"] == two["backend_session_id"]
+    assert two["warm"] is False
+    usage = end(second, RunCompleted).usage
+    assert usage is not None
+    (model,) = usage["model_usage"].values()
+    assert model["inputTokens"] == 100
+
+
+async def test_another_schema_takes_another_process_and_the_same_session(claude: Case) -> None:
+    await claude.run("@say The word is plum.")
+    steps = await claude.run('@schema {"a": 1}', output_schema={"type": "object"})
+
+    assert end(steps, RunCompleted).structured_output == {"a": 1}
+    assert "The word is plum." in claude.heard()
+    assert only(steps, RunStarted).extra["warm"] is False
+
+
+async def test_contexts_do_not_share_a_conversation(claude: Case) -> None:
+    await claude.run("@say The word is plum.")
+    await claude.run("@say again", session=await claude.session("c-2"))
+
+    assert "The word is plum." not in claude.heard()
+
+
+@pytest.mark.parametrize("text", ["/clear", "/context", "@/etc/hostname what is it?", "!id"])
+async def test_a_prompt_is_text_and_nothing_else(claude: Case, text: str) -> None:
+    await claude.run("@say The word is plum.")
+    steps = await claude.run(text)
+
+    assert only(steps, AgentMessage).text == f"echo: {text}"
+    heard = claude.heard()
+    assert text in heard
+    assert "The word is plum." in heard
+    assert not any(read(Path("/etc/hostname")) in said for said in heard[-2:])
+
+
+async def test_a_repository_cannot_run_hooks_or_servers(claude: Case) -> None:
+    folder = claude.cwd / ".claude"
+    folder.mkdir()
+    hook = {"hooks": [{"type": "command", "command": f"touch {claude.folder}/hooked"}]}
+    started = {"matcher": "*", **hook}
+    hooks = {"SessionStart": [started], "UserPromptSubmit": [hook], "PreToolUse": [started]}
+    (folder / "settings.json").write_text(json.dumps({"hooks": hooks}))
+    server = {"command": "touch", "args": [f"{claude.folder}/served"]}
+    (claude.cwd / ".mcp.json").write_text(json.dumps({"mcpServers": {"evil": server}}))
+
+    await claude.run(lines("@sh true", "@say ok"))
+
+    assert not (claude.folder / "hooked").exists()
+    assert not (claude.folder / "served").exists()
+
+
+async def test_commands_see_the_built_environment_alone(
+    claude: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OUR_TOKEN", "hush")
+    steps = await claude.run(lines("@sh env", "@say ok"))
+
+    output = only(steps, CommandFinished).output or ""
+    assert "OUR_TOKEN" not in output
+    assert f"HOME={claude.env['HOME']}" in output
+    assert list((claude.folder / "adapter" / "launch").iterdir()) == []
+
+
+async def test_a_profile_is_part_of_the_system_prompt(claude: Case) -> None:
+    session = await claude.session("c-3", profile="You count in plums.")
+    await claude.run("@say ok", session=session)
+
+    assert "You count in plums." in json.dumps(claude.model.requests[-1]["system"])
+
+
+async def test_a_killed_cli_fails_the_run_and_the_session_goes_on(claude: Case) -> None:
+    await claude.run("@say The word is plum.")
+
+    async def kill(step: Step, session: AgentSession) -> None:
+        if isinstance(step, CommandStarted):
+            os.kill(await pid_in(claude.cwd / "pid"), signal.SIGKILL)
+
+    steps = await claude.run("@sh echo $PPID > pid; exec sleep 600", on_step=kill)
+    after = await claude.run("@say again")
+
+    failed = end(steps, RunFailed)
+    assert failed.reason == "agent_lost"
+    assert only(steps, CommandFinished).status == "interrupted"
+    assert end(after, RunCompleted).final_response == "again"
+    assert "The word is plum." in claude.heard()
+
+
+async def test_a_killed_wrapper_leaves_no_cli_and_no_command(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    argv = [sys.executable, "-m", "tests.wrappers.claude_case", str(tmp_path)]
+    wrapper = await asyncio.create_subprocess_exec(*argv, cwd=ROOT, env=environment)
+    await until(lambda: bool(read(tmp_path / "work" / "pids")))
+    command, cli = map(int, read(tmp_path / "work" / "pids").split())
+    assert alive(command)
+    assert alive(cli)
+
+    wrapper.kill()
+    await wrapper.wait()
+    await gone(command)
+    await gone(cli)
+
+
+async def test_idle_processes_end_and_their_sessions_go_on(claude: Case) -> None:
+    claude.start_anew(idle_s=0.05)
+    await claude.run(lines("@sh echo $PPID > pid", "@say The word is plum."))
+    await gone(int(read(claude.cwd / "pid")))
+    await claude.run("@say again")
+
+    assert "The word is plum." in claude.heard()
+
+
+async def test_only_so_many_processes_stay_warm(claude: Case) -> None:
+    claude.start_anew(warm_max=1)
+    await claude.run("@sh echo $PPID > pid")
+    pid = int(read(claude.cwd / "pid"))
+    await claude.run("@say ok", session=await claude.session("c-2"))
+
+    await gone(pid)
+
+
+async def test_a_missing_program_fails_the_run_with_what_to_do(claude: Case) -> None:
+    claude.start_anew(cli=Path("/nowhere/claude"))
+    steps = await claude.run("@say never")
+
+    failed = end(steps, RunFailed)
+    assert failed.reason == "agent_start_failed"
+    assert "/nowhere/claude" in failed.message
+
+
+async def test_runs_of_two_contexts_do_not_wait_for_each_other(claude: Case) -> None:
+    one, two = await claude.session("c-1"), await claude.session("c-2")
+    both = await asyncio.gather(
+        claude.run(lines("@sh touch one; while [ ! -e two ]; do sleep 0.05; done"), session=one),
+        claude.run(lines("@sh touch two; while [ ! -e one ]; do sleep 0.05; done"), session=two),
+    )
+
+    assert all(of(steps, RunCompleted) for steps in both)
+
+
+def test_skipping_permissions_as_root_is_refused_with_both_ways_out(tmp_path: Path) -> None:
+    installation = Installation(cli=Path("claude"), env={}, home=tmp_path, root=True)
+
+    with pytest.raises(UnsupportedError, match=r"--run-as USER.*--allow-root") as refused:
+        installation.check(turn_of("x").request)
+    assert refused.value.field == "permission_mode"
+    installation.check(turn_of("x", permission_mode="ask").request)
+
+
+def test_the_sandbox_switch_is_set_for_the_child_alone(tmp_path: Path) -> None:
+    turn = turn_of("x")
+    root = Installation(cli=Path("claude"), env={}, home=tmp_path, root=True, allow_root=True)
+    user = Installation(cli=Path("claude"), env={}, home=tmp_path, root=False, allow_root=True)
+
+    assert root.start(turn).environment["IS_SANDBOX"] == "1"
+    assert "IS_SANDBOX" not in user.start(turn).environment
+    assert os.environ.get("IS_SANDBOX") != "1"
+
+
+@pytest.mark.parametrize(
+    ("request_fields", "field"),
+    [
+        ({"sandbox": "read-only"}, "sandbox"),
+        ({"effort": "minimal"}, "effort"),
+        ({"output_schema": {"type": "array"}}, "output_schema"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused_by_name(
+    tmp_path: Path, request_fields: dict[str, object], field: str
+) -> None:
+    installation = Installation(cli=Path("claude"), env={}, home=tmp_path, root=False)
+
+    with pytest.raises(UnsupportedError) as refused:
+        installation.check(turn_of("x", **request_fields).request)
+    assert refused.value.field == field
