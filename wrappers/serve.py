@@ -37,6 +37,7 @@ from wrappers.ready import Ready
 from wrappers.settings import WrapperSettings
 from wrappers.workspace import checked_cwd
 
+DRAIN_S: Final = 1.0  # for open streams to carry the events that end their runs
 MEMORY_KEPT: Final = 2 * 1024**3  # bytes left to the system
 MEMORY_A_RUN: Final = 512 * 1024**2  # bytes; an agent's CLI was seen at 244 MB after 21 turns
 
@@ -186,7 +187,7 @@ async def _serve(
             on_stop(stopping.result())
         stopping.cancel()
         await tasks.stop()
-        listener.stop()
+        listener.stop(drain_s=DRAIN_S)
         await serving
 
 

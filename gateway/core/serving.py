@@ -95,9 +95,12 @@ class Listener:
         with self._ended_by_signals() if signals else _nothing():
             await self._server.serve(sockets=[self._socket])
 
-    def stop(self) -> None:
-        """Begin the end: streams are told, no connection is taken any more; at most GRACE_S."""
-        self._closing.set()
+    def stop(self, drain_s: float = 0.0) -> None:
+        """Begin the end: no connection is taken any more; at most GRACE_S.
+
+        Streams are told after `drain_s`: until then those whose runs have ended end by themselves.
+        """
+        asyncio.get_running_loop().call_later(drain_s, self._closing.set)
         if self._server is not None:
             self._server.should_exit = True
 

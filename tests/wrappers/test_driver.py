@@ -228,7 +228,7 @@ async def test_nobody_is_asked_for_permission_in_auto_mode(agent: Wrapper) -> No
 async def test_a_request_that_is_taken_back_lets_the_run_go_on(agent: Wrapper) -> None:
     run = await agent.play("open ask Colour?\nopen ask Size?\nwithdraw\nsay never mind")
     assert run.status is RunStatus.COMPLETED
-    changes = [data for type_, data in await agent.events(run) if data.get("resolved")]
+    changes = [data for _, data in await agent.events(run) if data.get("resolved")]
     assert changes == [
         {"status": "input_required", "resolved": "question-1", "how": "withdrawn"},
         {"status": "running", "resolved": "question-2", "how": "withdrawn"},
