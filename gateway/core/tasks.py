@@ -4,6 +4,7 @@ Knows the log and the supervisor; knows neither A2A's wire nor MCP's. A caller i
 run of another principal does not exist for it.
 """
 
+import time
 import uuid
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from gateway.core.status import WAITING, RunStatus
 from gateway.core.supervisor import Supervisor
 
 FOLLOW_BATCH: Final = 256
+RESOLVED_WAIT_S: Final = 5.0  # as long as a cancel waits for its confirmation
 
 Did = Literal["started", "attached", "answered", "steered", "resumed"]
 
@@ -150,7 +152,23 @@ class Tasks:
             if isinstance(exc, RunNotFoundError) and run.terminal:
                 raise RunEndedError(run_id, run.status) from exc
             raise
+        if did == "answered":
+            return Sent(run=await self._resolved(principal, run), did=did)
         return Sent(run=await self.get(principal, run_id), did=did)
+
+    async def _resolved(self, principal: str, before: Run) -> Run:
+        """The run once its log says that a request of `before` is resolved, at most a while later.
+
+        An answer that goes on to another server comes back as an event. A caller who was told
+        `input_required` before that would answer again, and by then the run may have ended.
+        """
+        until = time.monotonic() + RESOLVED_WAIT_S
+        run = await self.get(principal, before.id)
+        while run.pending == before.pending and not run.terminal:
+            if not await self.log.changed(run.id, run.last_seq, max(0.0, until - time.monotonic())):
+                break
+            run = await self.get(principal, before.id)
+        return run
 
     # -- look ------------------------------------------------------------------------------------
 
