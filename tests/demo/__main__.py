@@ -16,7 +16,15 @@ from rich.markup import escape
 from mcp_bridge import clients
 from tests.demo.flows import Scene, WrongEndError, play
 from tests.demo.scenes import CLAUDE, CODEX, REAL, REMOTE
-from tests.demo.stage import BIN, LeftBehindError, Stage, ToolRefusedError, private_folder, stage
+from tests.demo.stage import (
+    BIN,
+    LeftBehindError,
+    NotStartedError,
+    Stage,
+    ToolRefusedError,
+    private_folder,
+    stage,
+)
 from tests.demo.transcript import Transcript
 
 COMMAND = str(BIN / "a2a-mcp-bridge")
@@ -91,7 +99,7 @@ def main() -> int:
     try:
         with private_folder(arguments.keep) as folder:
             wrong = anyio.run(_demo, transcript, folder, arguments.real)
-    except LeftBehindError as exc:
+    except (NotStartedError, LeftBehindError) as exc:
         wrong = [str(exc)]
     _outlook(transcript)
     seconds = f"{time.monotonic() - began:.0f} s"

@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import anyio
 import anyio.abc
@@ -52,6 +52,10 @@ class Stage:
 
 class ToolRefusedError(Exception):
     """A tool answered with an error."""
+
+
+class NotStartedError(Exception):
+    """A part of the stage did not come up; the text says which."""
 
 
 class LeftBehindError(Exception):
@@ -115,8 +119,7 @@ async def stage(
                 command=str(BIN / "a2a-mcp-bridge"), env=environment, cwd=str(project)
             )
             stack.push_async_callback(_stop_gateway, environment)
-            with anyio.fail_after(START_S):
-                client = await stack.enter_async_context(Client(bridge))
+            client = await _connected(stack, bridge)
             yield Stage(
                 client=client, agent_url=agent_url, project=project, folder=folder,
                 environment=environment,
@@ -124,6 +127,22 @@ async def stage(
     finally:
         with anyio.CancelScope(shield=True):
             await _nothing_left(folder)
+
+
+async def _connected(stack: AsyncExitStack, bridge: StdioServerParameters) -> Client:
+    """An MCP client of the stdio entry. Raises: NotStartedError."""
+    try:
+        # No time limit here (a scope must not end around the client's own); the relay has one.
+        return await stack.enter_async_context(Client(bridge))
+    except ExceptionGroup as group:
+        raise NotStartedError(f"a2a-mcp-bridge: {_first(group)}") from group
+
+
+def _first(error: Exception) -> Exception:
+    """The first error inside of groups of groups."""
+    while isinstance(error, ExceptionGroup):
+        error = cast("ExceptionGroup[Exception]", error).exceptions[0]
+    return error
 
 
 async def _scripted_models(
@@ -135,7 +154,9 @@ async def _scripted_models(
         command = [sys.executable, "-m", f"tests.models.{module}", "--port", "0"]
         line = await _first_line(stack, command, environment, Path.cwd())
         urls.append(line.strip())
-    both = codex_home(folder / "codex-home", urls[0]) | claude_home(folder / "claude-home", urls[1])
+    both = codex_home(folder / "codex-home", urls[0], key_name="OPENAI_API_KEY") | claude_home(
+        folder / "claude-home", urls[1]
+    )
     return {name: value for name, value in both.items() if name not in environment}
 
 
@@ -153,8 +174,11 @@ async def _first_line(
     process = await anyio.open_process(command, env=environment, cwd=cwd, stderr=None)
     stack.push_async_callback(_end, process)
     assert process.stdout is not None
-    with anyio.fail_after(START_S):
-        line = await BufferedByteReceiveStream(process.stdout).receive_until(b"\n", 1 << 20)
+    try:
+        with anyio.fail_after(START_S):
+            line = await BufferedByteReceiveStream(process.stdout).receive_until(b"\n", 1 << 20)
+    except (anyio.IncompleteRead, TimeoutError) as exc:
+        raise NotStartedError(f"{' '.join(command[:4])} said nothing; see above") from exc
     return line.decode()
 
 

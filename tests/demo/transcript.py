@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.rule import Rule
 
+Json = dict[str, Any]
 STYLES = {
     "run_completed": "bold green",
     "run_failed": "bold red",
@@ -27,14 +28,27 @@ TELLING = (
 )  # fmt: skip
 
 
-def gist(data: dict[str, Any], most: int = 100) -> str:
-    """One line of an event's data, tool arguments or a result."""
-    for key in TELLING:
-        if value := data.get(key):
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            line = " ".join(text.split())
-            return line if len(line) <= most else line[: most - 1] + "…"
-    return ""
+def gist(event: Json) -> str:
+    """One line of an event's data."""
+    data: Json = event["data"]
+    match event["type"]:
+        case "status_changed" if data.get("resolved"):
+            return f"request {data.get('how')}: {data['resolved']}"
+        case "status_changed" if data.get("cancel_requested_at"):
+            return "cancel requested"
+        case "message_added":
+            parts: list[Json] = data.get("message", {}).get("parts", [])
+            said = [part.get("text") or part.get("data") for part in parts]
+            return shorten(data.get("text") or said)
+        case _:
+            return next((shorten(data[key]) for key in TELLING if data.get(key)), "")
+
+
+def shorten(value: object, most: int = 100) -> str:
+    """One line of a value."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 1] + "…"
 
 
 class Transcript:
@@ -52,15 +66,17 @@ class Transcript:
         self.console.print()
         self.console.print(Rule(f"[bold]{escape(title)}[/]", align="left", style="blue"))
 
-    def call(self, tool: str, arguments: dict[str, Any], result: dict[str, Any]) -> None:
-        asked = " ".join(f"{key}={_short(value)}" for key, value in arguments.items())
-        got = " ".join(f"{key}={_short(value)}" for key, value in result.items() if key != "events")
+    def call(self, tool: str, arguments: Json, result: Json) -> None:
+        asked = " ".join(f"{key}={shorten(value, 60)}" for key, value in arguments.items())
+        got = " ".join(
+            f"{key}={shorten(value, 60)}" for key, value in result.items() if key != "events"
+        )
         self._line("→", f"[bold magenta]{tool}[/] [magenta]{escape(asked)}[/]")
         self._line(" ", f"[bright_black]{escape(got)}[/]")
 
-    def event(self, event: dict[str, Any]) -> None:
+    def event(self, event: Json) -> None:
         style = STYLES.get(event["type"], "blue")
-        what = f"[{style}]{event['type']:<17}[/] {escape(gist(event['data']))}"
+        what = f"[{style}]{event['type']:<17}[/] {escape(gist(event))}"
         self._line(f"{event['seq']:>2}", what)
 
     def verdict(self, good: bool, text: str) -> None:
@@ -85,9 +101,3 @@ class Transcript:
             f"[bright_black]{passed:7.2f}s[/] {mark:>2} {text}", highlight=False, no_wrap=True,
             overflow="ellipsis",
         )  # fmt: skip
-
-
-def _short(value: object, most: int = 60) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    line = " ".join(text.split())
-    return line if len(line) <= most else line[: most - 1] + "…"

@@ -217,10 +217,12 @@ async def running(port: int = 0) -> AsyncGenerator[Endpoint]:
             await serving
 
 
-def codex_home(folder: Path, base_url: str, *, extra: str = "") -> dict[str, str]:
+def codex_home(
+    folder: Path, base_url: str, *, extra: str = "", key_name: str = KEY_NAME
+) -> dict[str, str]:
     """A private CODEX_HOME that points at the endpoint; returns what the environment needs.
 
-    `extra` are further lines for the top of config.toml.
+    `extra` are further lines for the top of config.toml; `key_name` is the variable of the API key.
     """
     folder.mkdir(parents=True, exist_ok=True)
     text = f"""\
@@ -232,7 +234,7 @@ check_for_update_on_startup = false
 name = "scripted"
 base_url = "{base_url}"
 wire_api = "responses"
-env_key = "{KEY_NAME}"
+env_key = "{key_name}"
 request_max_retries = 1
 stream_max_retries = 1
 
@@ -243,7 +245,7 @@ plugins = false
 enabled = false
 """
     (folder / "config.toml").write_text(text, encoding="utf-8")
-    return {"CODEX_HOME": str(folder), KEY_NAME: "scripted"}
+    return {"CODEX_HOME": str(folder), key_name: "scripted"}
 
 
 async def _main(port: int) -> None:
