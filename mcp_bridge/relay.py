@@ -125,7 +125,7 @@ class Relay:
     def _write(self, item: bytes) -> None:
         # A client that closed its end reads no answer; the end of its other pipe ends us.
         with self._writing, suppress(BrokenPipeError):
-            self._out.write(item + b"\n")
+            self._out.write(item.replace(b"\n", b" ") + b"\n")  # between tokens only: it is JSON
             self._out.flush()
 
 

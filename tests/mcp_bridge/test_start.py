@@ -75,7 +75,7 @@ def end(pid: int, number: int = signal.SIGTERM) -> None:
 
 def gone(home: Path) -> None:
     """Wait until nothing listens where the gateway of `home` was; it is not ours to wait for."""
-    url = urlsplit(json.loads((home / "gateway.json").read_text("utf-8"))["url"])
+    url = urlsplit(str(json.loads((home / "gateway.json").read_text("utf-8"))["url"]))
     with suppress(ConnectionError):
         while True:
             socket.create_connection((url.hostname or "", url.port or 0), PATIENCE_S).close()
