@@ -63,6 +63,11 @@ class LiveRun:
     def thread(self) -> str:
         return self._fold.thread
 
+    @property
+    def stopped(self) -> bool:
+        """Whether its commands were killed rather than left to their end."""
+        return (self._fold.ended or {}).get("status") != "completed"
+
     async def start(self) -> None:
         """Start the turn. Raises: UnsupportedError (a file part), RpcError, CodexGoneError."""
         await self._begin(terms.turn_input(self._request.message))

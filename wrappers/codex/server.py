@@ -30,6 +30,10 @@ class AppServer:
         self._retired: set[CodexClient] = set()
         self._runs: dict[CodexClient, set[object]] = {}
 
+    @property
+    def idle(self) -> bool:
+        return not any(self._runs.values())
+
     async def close(self) -> None:
         """End the process; nothing of it is left."""
         async with self._starting:

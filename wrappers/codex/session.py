@@ -4,9 +4,9 @@ Knows when a thread is started, resumed or loaded anew; what happens in a run is
 """
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+import os
+from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Final
 
 from gateway.core.events import AuthRequired, Event, Rejected, RunFailed, StatusChanged
 from gateway.core.extension import Answer
@@ -19,9 +19,6 @@ from wrappers.codex.client import CodexClient, CodexGoneError, RpcError
 from wrappers.codex.live import LiveRun, refused
 from wrappers.codex.server import AppServer
 
-# What the sandbox's mounts leave behind, empty, when a command is killed.
-MOUNT_POINTS: Final = (".git", ".codex", ".agents")
-
 log = logging.getLogger(__name__)
 
 
@@ -33,34 +30,37 @@ class CodexSession:
         self._context = context
         self._thread = context.vendor_session
         self._loaded: tuple[CodexClient, JsonObject] | None = None  # where, and how configured
+        self._client: CodexClient | None = None  # of the present run
         self._live: LiveRun | None = None
         self._running = False
         self._cancelled = False
 
-    async def run(self, turn: Turn) -> AsyncIterator[Step]:
+    async def run(self, turn: Turn) -> AsyncGenerator[Step]:
         if self._running:
             raise RuntimeError(f"context {self._context.id} has a run already")
         self._running, self._cancelled = True, False
-        client: CodexClient | None = None
-        there = {name for name in MOUNT_POINTS if (self._context.cwd / name).exists()}
+        before = hidden_folders(self._context.cwd)
         try:
-            client, steps = await self._start(turn)
+            steps = await self._start(turn)
             while steps:
                 for step in steps:
-                    if isinstance(step, AuthRequired) and client is not None:
-                        self._server.retire(client)
+                    if isinstance(step, AuthRequired) and self._client is not None:
+                        self._server.retire(self._client)
                     yield step
                 steps = await self._live.more() if self._live is not None else []
         finally:
             self._running = False
             live, self._live = self._live, None
+            client, self._client = self._client, None
             try:
                 if live is not None:
                     await live.abandon()
             finally:
                 if client is not None:
                     self._server.busy(client, self, on=False)
-                _tidy(self._context.cwd, there)
+                # A sandbox that still runs needs its mount points, a background command's too.
+                if live is not None and live.stopped and self._server.idle:
+                    remove_mount_points(self._context.cwd, before)
 
     async def answer(self, answer: Answer) -> None:
         if self._live is not None:
@@ -87,26 +87,24 @@ class CodexSession:
 
     # -- the start of a run --------------------------------------------------------------------
 
-    async def _start(self, turn: Turn) -> tuple[CodexClient | None, list[Step]]:
+    async def _start(self, turn: Turn) -> list[Step]:
         """Start the turn; its first steps, or the only one when it cannot start."""
-        client: CodexClient | None = None
         try:
-            client = await self._server.client()
+            client = self._client = await self._server.client()
             self._server.busy(client, self, on=True)
             if not await self._server.logged_in(client):
-                return client, [outcome.not_logged_in()]
+                return [outcome.not_logged_in()]
             notes = await self._load(client, turn)
-            steps = [*notes, *await self._begin(client, turn)]
+            return [*notes, *await self._begin(client, turn)]
         except UnsupportedError as exc:
-            return client, [Rejected(message=str(exc), reason="unsupported")]
+            return [Rejected(message=str(exc), reason="unsupported")]
         except RpcError as exc:
-            return client, [self._refused(exc)]
+            return [self._refused(exc)]
         except CodexGoneError as exc:
-            return client, [_no_server(str(exc))]
+            return [_no_server(str(exc))]
         except OSError as exc:
             log.warning("codex app-server could not be started: %s", exc)
-            return client, [_no_server("codex could not be started")]
-        return client, steps
+            return [_no_server("codex could not be started")]
 
     def _refused(self, error: RpcError) -> Event:
         self._loaded = None  # whatever is loaded: state it all again the next time
@@ -168,7 +166,7 @@ def git_dirs(cwd: Path) -> tuple[str, ...]:
     """The git folders of the repository around `cwd`: one, or two for a linked worktree."""
     for folder in (cwd, *cwd.parents):
         git = folder / ".git"
-        if git.is_dir():
+        if (git / "HEAD").is_file():
             return (str(git),)
         if git.is_file():
             return _linked(git)
@@ -185,11 +183,22 @@ def _linked(git: Path) -> tuple[str, ...]:
     return (str(folder), str(shared))
 
 
-def _tidy(cwd: Path, there: Sequence[str] | set[str]) -> None:
-    for name in set(MOUNT_POINTS) - set(there):
+def hidden_folders(cwd: Path) -> set[str]:
+    """The folders in `cwd` whose names begin with a dot."""
+    with os.scandir(cwd) as entries:
+        return {entry.name for entry in entries if entry.name.startswith(".") and entry.is_dir()}
+
+
+def remove_mount_points(cwd: Path, before: set[str]) -> None:
+    """Remove what the sandbox's mounts leave in `cwd` when a command is killed.
+
+    They are empty folders with a dot (`.git`, `.codex`, `.agents`, `.aws` were seen); one that was
+    there before, or has something in it, stays.
+    """
+    for name in hidden_folders(cwd) - before:
         try:
             (cwd / name).rmdir()
-        except OSError:  # not there, or somebody put something into it
+        except OSError:
             continue
 
 

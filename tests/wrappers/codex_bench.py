@@ -1,0 +1,107 @@
+"""A real Codex on a scripted model, in a home of its own, for the tests beside this file."""
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+
+from gateway.core.events import Event
+from gateway.core.extension import Answer, CodingRequest, PendingRequest
+from gateway.core.messages import Message, user_text
+from tests.models.openai_responses import Endpoint, codex_home, running
+from wrappers.adapter import AgentSession, Ask, Context, Step, Turn
+from wrappers.codex.adapter import CodexAdapter, find_codex
+from wrappers.codex.session import CodexSession
+
+T = TypeVar("T")
+PATIENCE_S = 60.0  # other tests run on the same two cores
+
+
+def turn_of(said: str | Message, /, **request: Any) -> Turn:
+    message = user_text("m-1", said) if isinstance(said, str) else said
+    environment = request.pop("environment", {})
+    return Turn(
+        run_id="r-1",
+        message=message,
+        request=CodingRequest.model_validate(request),
+        environment=environment,
+    )
+
+
+def only(kind: type[T], steps: list[Step]) -> list[T]:
+    return [step for step in steps if isinstance(step, kind)]
+
+
+def types(steps: list[Step]) -> list[str]:
+    """The event types of a run, without the status events beside the work."""
+    found = [step.type for step in steps if isinstance(step, Event)]
+    return [name for name in found if name != "status_changed"]
+
+
+@dataclass
+class Bench:
+    model: Endpoint
+    work: Path
+    home: Path
+    env: dict[str, str]
+    adapters: list[CodexAdapter] = field(default_factory=list[CodexAdapter])
+
+    def adapter(self, **env: str) -> CodexAdapter:
+        """A new adapter, as a wrapper that was started again has one."""
+        binary = find_codex(None, None)
+        assert binary is not None
+        self.adapters.append(CodexAdapter(binary=binary, env=self.env | env, home=self.home))
+        return self.adapters[-1]
+
+    async def open(
+        self, *, session: str | None = None, profile: str | None = None, **env: str
+    ) -> CodexSession:
+        adapter = self.adapters[-1] if self.adapters and not env else self.adapter(**env)
+        context = Context(id="c-1", cwd=self.work, vendor_session=session, profile=profile)
+        return await adapter.open(context)
+
+    def configure(self, **provider: bool | str) -> None:
+        """Say something else about the model's provider in config.toml."""
+        path = self.home / "codex" / "config.toml"
+        lines = [f"{key} = {str(value).lower()}" for key, value in provider.items()]
+        text = path.read_text().replace('wire_api = "responses"', "\n".join(lines))
+        path.write_text(text.replace("env_key", "# env_key"))
+
+    def said(self, index: int = -1) -> str:
+        """Everything a request to the model held, as text."""
+        return str(self.model.requests[index]["input"])
+
+
+@asynccontextmanager
+async def codex_bench(folder: Path, environment: Mapping[str, str]) -> AsyncGenerator[Bench]:
+    work = folder / "work"
+    work.mkdir()
+    async with running() as model:
+        env = {**environment, **codex_home(folder / "codex", model.url)}
+        bench = Bench(model=model, work=work, home=folder, env=env)
+        try:
+            yield bench
+        finally:
+            for adapter in bench.adapters:
+                await adapter.close()
+
+
+async def play(
+    session: AgentSession,
+    said: str | Message,
+    /,
+    answer: Callable[[PendingRequest], Answer] | None = None,
+    **request: Any,
+) -> list[Step]:
+    """All steps of one run; `answer` makes the answer of every request."""
+    steps: list[Step] = []
+    with anyio.fail_after(PATIENCE_S):
+        async for step in session.run(turn_of(said, **request)):
+            steps.append(step)
+            if isinstance(step, Ask):
+                assert answer is not None, f"nobody answers {step.request}"
+                await session.answer(answer(step.request))
+    return steps

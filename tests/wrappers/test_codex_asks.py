@@ -1,0 +1,329 @@
+"""Codex asks and is answered, is spoken to, and is stopped: the real binary, a scripted model."""
+
+import contextlib
+import json
+import os
+import uuid
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from gateway.core.events import (
+    CommandFinished,
+    CommandStarted,
+    FileChanged,
+    MessageAdded,
+    RunCompleted,
+    RunFailed,
+    StatusChanged,
+)
+from gateway.core.extension import Answer, PendingRequest
+from gateway.core.messages import user_text
+from tests.wrappers.codex_bench import PATIENCE_S, Bench, codex_bench, only, play, turn_of, types
+from wrappers.adapter import Ask, Step, Withdraw
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, environment: dict[str, str]) -> AsyncGenerator[Bench]:
+    async with codex_bench(tmp_path, environment) as bench:
+        yield bench
+
+
+def allow(request: PendingRequest) -> Answer:
+    return Answer(request_id=request.request_id, option="allow")
+
+
+def allow_session(request: PendingRequest) -> Answer:
+    return Answer(request_id=request.request_id, option="allow_session")
+
+
+def deny(request: PendingRequest) -> Answer:
+    return Answer(request_id=request.request_id, option="deny", message="use the other folder")
+
+
+def abort(request: PendingRequest) -> Answer:
+    return Answer(request_id=request.request_id, option="abort")
+
+
+async def test_a_command_that_is_allowed_runs(bench: Bench) -> None:
+    session = await bench.open()
+    steps = await play(session, "@sh touch made\n@say done", allow, permission_mode="ask")
+    (ask,) = only(Ask, steps)
+    assert ask.request.kind == "permission"
+    assert ask.request.tool == "shell"
+    assert "touch made" in (ask.request.input or {})["command"]
+    assert [option.id for option in ask.request.options] == [
+        "allow",
+        "allow_session",
+        "deny",
+        "abort",
+    ]
+    assert (bench.work / "made").exists()
+    assert types(steps)[-1] == "run_completed"
+
+
+async def test_allowed_for_the_session_it_is_not_asked_again(bench: Bench) -> None:
+    session = await bench.open()
+    script = "@sh touch made\n@sh touch made\n@say done"
+    steps = await play(session, script, allow_session, permission_mode="ask")
+    assert len(only(Ask, steps)) == 1
+    assert len(only(CommandFinished, steps)) == 2
+
+
+async def test_a_denied_command_does_not_run_and_the_model_hears_why(bench: Bench) -> None:
+    script = "@sh touch made\n@results"
+    steps = await play(await bench.open(), script, deny, permission_mode="ask")
+    (ended,) = only(CommandFinished, steps)
+    assert ended.status == "declined"
+    assert not (bench.work / "made").exists()
+    assert "use the other folder" in bench.said()
+    assert types(steps)[-1] == "run_completed"
+
+
+async def test_denied_and_stopped_the_run_is_cancelled(bench: Bench) -> None:
+    steps = await play(await bench.open(), "@sh touch made\n@say no", abort, permission_mode="ask")
+    end = steps[-1]
+    assert isinstance(end, StatusChanged)
+    assert (end.status, end.reason) == ("cancelled", "stopped_by_answer")
+    assert not (bench.work / "made").exists()
+
+
+async def test_a_patch_is_shown_with_its_diff_before_it_is_applied(bench: Bench) -> None:
+    script = "@patch a.txt hello\n@say done"
+    steps = await play(await bench.open(), script, allow, permission_mode="ask")
+    (ask,) = only(Ask, steps)
+    assert ask.request.tool == "apply_patch"
+    (change,) = (ask.request.input or {})["changes"]
+    assert (change["kind"], change["diff"]) == ("add", "hello\n")
+    (changed,) = only(FileChanged, steps)
+    assert changed.status == "completed"
+    assert (bench.work / "a.txt").read_text() == "hello\n"
+
+
+async def test_a_denied_patch_is_declined(bench: Bench) -> None:
+    script = "@patch a.txt hello\n@say done"
+    steps = await play(await bench.open(), script, deny, permission_mode="ask")
+    (changed,) = only(FileChanged, steps)
+    assert changed.status == "declined"
+    assert not (bench.work / "a.txt").exists()
+
+
+async def test_leaving_the_sandbox_is_a_question_of_its_own(bench: Bench) -> None:
+    script = "@escalate echo out\n@say done"
+    steps = await play(await bench.open(), script, allow, permission_mode="ask")
+    (ask,) = only(Ask, steps)
+    assert "needs echo out" in ask.request.text
+    assert types(steps)[-1] == "run_completed"
+
+
+async def test_nothing_is_asked_in_auto_mode(bench: Bench) -> None:
+    steps = await play(await bench.open(), "@sh touch made\n@escalate echo out\n@say done")
+    assert not only(Ask, steps)
+    assert (bench.work / "made").exists()
+
+
+async def test_a_question_to_the_orchestrator_is_answered_into_the_model(bench: Bench) -> None:
+    arguments = json.dumps({"question": "Which colour?", "options": ["red", "blue"]})
+
+    def answer(request: PendingRequest) -> Answer:
+        (question,) = request.questions
+        assert [option.label for option in question.options] == ["red", "blue"]
+        return Answer(request_id=request.request_id, answers={question.id: "blue"})
+
+    script = f"@tool ask_orchestrator {arguments}\n@results"
+    steps = await play(await bench.open(), script, answer)
+    (ask,) = only(Ask, steps)
+    assert (ask.request.kind, ask.request.text) == ("question", "Which colour?")
+    (end,) = only(RunCompleted, steps)
+    assert end.final_response == "blue"
+
+
+async def test_the_models_own_questions_reach_the_caller(bench: Bench) -> None:
+    question = {
+        "id": "db",
+        "header": "Storage",
+        "question": "Which database?",
+        "options": [
+            {"label": "sqlite", "description": "a file"},
+            {"label": "postgres", "description": "a server"},
+        ],
+    }
+
+    def answer(request: PendingRequest) -> Answer:
+        assert request.questions[0].options[1].description == "a server"
+        return Answer(request_id=request.request_id, answers={"db": "sqlite"})
+
+    script = f"@input {json.dumps({'questions': [question]})}\n@results"
+    steps = await play(await bench.open(), script, answer)
+    (ask,) = only(Ask, steps)
+    assert ask.request.title == "Storage"
+    (end,) = only(RunCompleted, steps)
+    assert "sqlite" in (end.final_response or "")
+
+
+async def test_a_plan_is_approved_before_it_is_carried_out(bench: Bench) -> None:
+    script = "@say <proposed_plan>\\nFirst this.\\n</proposed_plan>"
+    answers = iter(("deny", "allow"))
+
+    def answer(request: PendingRequest) -> Answer:
+        option = next(answers)
+        message = script if option == "deny" else None
+        return Answer(request_id=request.request_id, option=option, message=message)
+
+    steps = await play(await bench.open(), script, answer, permission_mode="plan")
+    plans = [ask.request for ask in only(Ask, steps)]
+    assert [(plan.kind, plan.text.strip()) for plan in plans] == [("plan", "First this.")] * 2
+    assert plans[0].request_id != plans[1].request_id
+    assert only(MessageAdded, steps)[0].extra["phase"] == "plan"
+    (end,) = only(RunCompleted, steps)
+    assert end.final_response == "echo: The plan is approved. Carry it out."
+    assert types(steps).count("run_started") == 1
+
+
+class Gate:
+    """A pipe in the folder of a run, through which its command and the test wait for each other."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "gate"
+        os.mkfifo(self.path)
+
+    async def open(self) -> None:
+        """Let the command go on that reads the pipe."""
+        await anyio.to_thread.run_sync(self.path.write_text, "go", abandon_on_cancel=True)
+
+    async def reached(self) -> None:
+        """Wait for the command that writes to the pipe."""
+        await anyio.to_thread.run_sync(self.path.read_text, abandon_on_cancel=True)
+
+
+async def test_a_message_into_a_running_turn_is_heard(bench: Bench) -> None:
+    session, gate = await bench.open(), Gate(bench.work)
+    with anyio.fail_after(PATIENCE_S):
+        async for step in session.run(turn_of("@sh cat gate\n@results")):
+            if isinstance(step, CommandStarted):
+                assert await session.steer(user_text("m-2", "mind the gap"))
+                await gate.open()
+    assert "mind the gap" in bench.said()
+    assert not await session.steer(user_text("m-3", "too late"))
+
+
+class Processes:
+    """Every process of this machine that has `mark` in its command line now."""
+
+    def __init__(self, mark: str) -> None:
+        self._handles: list[int] = []
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and mark.encode() in (entry / "cmdline").read_bytes():
+                    self._handles.append(os.pidfd_open(int(entry.name)))
+
+    def __len__(self) -> int:
+        return len(self._handles)
+
+    async def ended(self) -> None:
+        """Wait until the last of them has ended: killed processes take some milliseconds."""
+        with anyio.fail_after(2):
+            for handle in self._handles:
+                await anyio.wait_readable(handle)
+                os.close(handle)
+
+
+def new_mark() -> str:
+    return str(uuid.uuid4().int)[:12]  # a number of seconds that no other test sleeps
+
+
+@pytest.mark.parametrize("sandbox", ["workspace-write", "danger-full-access"])
+async def test_a_cancelled_run_leaves_no_process_and_no_trace(bench: Bench, sandbox: str) -> None:
+    session, gate, mark = await bench.open(), Gate(bench.work), new_mark()
+    script = f"@sh sleep {mark} & echo up > gate; sleep {mark}.5\n@say no"
+    steps: list[Step] = []
+    processes = Processes(mark)
+    with anyio.fail_after(PATIENCE_S):
+        async for step in session.run(turn_of(script, sandbox=sandbox)):
+            steps.append(step)
+            if isinstance(step, CommandStarted):
+                await gate.reached()
+                processes = Processes(mark)
+                await session.cancel()
+    assert processes
+    await processes.ended()
+    assert not Processes(mark)
+    (ended,) = only(CommandFinished, steps)
+    assert ended.status == "interrupted"
+    end = steps[-1]
+    assert isinstance(end, StatusChanged)
+    assert (end.status, end.reason) == ("cancelled", "cancelled_by_caller")
+    assert [path.name for path in bench.work.iterdir()] == ["gate"]
+    after = await play(session, "@say still here")
+    assert types(after)[-1] == "run_completed"
+
+
+async def test_a_run_that_is_abandoned_leaves_no_process(bench: Bench) -> None:
+    session, gate, mark = await bench.open(), Gate(bench.work), new_mark()
+    processes = Processes(mark)
+    with anyio.fail_after(PATIENCE_S):
+        turn = turn_of(f"@sh echo up > gate; sleep {mark}\n@say no")
+        async with contextlib.aclosing(session.run(turn)) as steps:
+            async for step in steps:
+                if isinstance(step, CommandStarted):
+                    await gate.reached()
+                    processes = Processes(mark)
+                    break
+    assert processes
+    await processes.ended()
+    after = await play(session, "@say still here")
+    assert types(after)[-1] == "run_completed"
+
+
+async def test_closing_the_adapter_ends_every_process_of_it(bench: Bench) -> None:
+    session, gate, mark = await bench.open(), Gate(bench.work), new_mark()
+    steps: list[Step] = []
+    with anyio.fail_after(PATIENCE_S):
+        turn = turn_of(f"@sh echo up > gate; sleep {mark}", sandbox="danger-full-access")
+        async for step in session.run(turn):
+            steps.append(step)
+            if isinstance(step, CommandStarted):
+                await gate.reached()
+                assert Processes(mark)
+                await bench.adapters[0].close()
+                assert not Processes(mark)
+    end = steps[-1]
+    assert isinstance(end, RunFailed)
+    assert end.reason == "interrupted"
+    assert only(CommandFinished, steps)[0].status == "interrupted"
+    after = await play(session, "@say in a new process")
+    assert types(after)[-1] == "run_completed"
+    assert mark in bench.said()
+
+
+async def test_cancelled_while_it_asks_the_request_is_withdrawn(bench: Bench) -> None:
+    session = await bench.open()
+    steps: list[Step] = []
+    with anyio.fail_after(PATIENCE_S):
+        async for step in session.run(turn_of("@sh touch a\n@say no", permission_mode="ask")):
+            steps.append(step)
+            if isinstance(step, Ask):
+                await session.cancel()
+    (ask,), (withdrawn,) = only(Ask, steps), only(Withdraw, steps)
+    assert withdrawn.request_id == ask.request.request_id
+    assert isinstance(steps[-1], StatusChanged)
+    assert steps[-1].status == "cancelled"
+
+
+async def test_cancelled_before_it_began_it_never_reaches_the_model(bench: Bench) -> None:
+    session = await bench.open()
+    steps: list[Step] = []
+    with anyio.fail_after(PATIENCE_S):
+        async with anyio.create_task_group() as group:
+
+            async def consume() -> None:
+                steps.extend([step async for step in session.run(turn_of("@say no"))])
+
+            group.start_soon(consume)
+            await anyio.lowlevel.checkpoint()
+            await session.cancel()
+    assert isinstance(steps[-1], StatusChanged)
+    assert steps[-1].status == "cancelled"
+    assert not bench.model.requests
