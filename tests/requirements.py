@@ -22,7 +22,7 @@ PROMISES: Final[Mapping[str, str]] = {
     "continue.kinds": "Questions, permissions and plans are answered by their request_id.",
     "continue.refused": "An answer to a request that is not pending is refused and changes nothing.",
     "continue.resume": "Continuing a run that ended is a new run of the same session.",
-    "get.result": "get_run shows the final response, the usage and the error of a run.",
+    "get.result": "get_run shows the final response of a run, or why it has none.",
     "list.order": "list_runs shows the newest first, page by page, and filters.",
     "cancel.stop": "cancel_run stops a run and its processes, and the run says cancelled.",
     "cancel.ended": "Cancelling a run that completed is refused and changes nothing.",

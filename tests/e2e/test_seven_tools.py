@@ -24,8 +24,11 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Stag
 
 
 async def spawn(world: Stage, prompt: str, **more: Any) -> Json:
-    config = {"agent_url": world.agent_url, **more.pop("backend_config", {})}
-    arguments = {
+    """A run of the scripted agent, unless `more` names another backend."""
+    config: Json = more.pop("backend_config", {})
+    if "backend" not in more:
+        config = {"agent_url": world.agent_url} | config
+    arguments: Json = {
         "backend": "remote_a2a",
         "role": "worker",
         "prompt": prompt,
@@ -97,7 +100,7 @@ async def refused_spawn(world: Stage, prompt: str, **more: Any) -> str:
 @pytest.mark.parametrize("cwd", ["relative/folder", "{project}/nowhere", "{project}/README.md"])
 async def test_a_folder_that_cannot_be_worked_in_is_refused(world: Stage, cwd: str) -> None:
     text = await refused_spawn(
-        world, "say hi", backend="codex", cwd=cwd.format(project=world.project), backend_config={}
+        world, "say hi", backend="codex", cwd=cwd.format(project=world.project)
     )
     assert "cwd" in text
     assert "\n" not in text
@@ -159,6 +162,9 @@ async def test_plain_text_answers_the_one_question_and_the_run_goes_on(world: St
     await follow(world, run_id, until={"input_required"})
     answer = await world.call("continue_run", {"run_id": run_id, "text": "green"})
     assert (answer["run_id"], answer["mode"]) == (run_id, "live")
+    # A caller who was still told `input_required` answered twice, and the second answer, too late,
+    # became a run of its own.
+    assert answer["status"] != "input_required"
     page = await follow(world, run_id)
     assert page["status"] == "completed"
     assert page["pending"] == []
