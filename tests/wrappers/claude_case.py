@@ -94,7 +94,7 @@ def turn_of(prompt: str, **request: Any) -> Turn:
 
 @asynccontextmanager
 async def claude_case(folder: Path) -> AsyncGenerator[Case]:
-    (folder / "work").mkdir()
+    (folder / "work").mkdir(exist_ok=True)
     async with running() as model:
         env = claude_home(folder / "home", model.url)
         adapter = ClaudeAdapter(cli=None, env=env, home=folder / "adapter", allow_root=True)

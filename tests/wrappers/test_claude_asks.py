@@ -4,6 +4,8 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
+from claude_agent_sdk import PermissionResultAllow, PermissionUpdate, ToolPermissionContext
+from claude_agent_sdk.types import PermissionRuleValue
 
 from gateway.core.events import CommandFinished, RunCompleted, StatusChanged
 from gateway.core.extension import (
@@ -14,9 +16,11 @@ from gateway.core.extension import (
     Answer,
     PendingRequest,
 )
+from gateway.core.json import JsonObject
 from gateway.core.status import RunStatus
 from tests.wrappers.claude_case import Case, Reply, claude_case, end, lines, of, only
 from wrappers.adapter import AgentSession, Ask, Step
+from wrappers.claude.asks import pending_request, verdict
 
 
 @pytest.fixture
@@ -173,3 +177,42 @@ async def test_a_rejected_plan_goes_back_to_planning(claude: Case) -> None:
     )
 
     assert "think again" in (end(steps, RunCompleted).final_response or "")
+
+
+# -- without a process -------------------------------------------------------------------------
+
+
+def told(tool: str, arguments: JsonObject, suggestions: list[PermissionUpdate]) -> PermissionUpdate:
+    """The permission that allowing for the session gives."""
+    request = pending_request("r", tool, arguments, ToolPermissionContext())
+    answer = Answer(request_id="r", option=ALLOW_SESSION)
+    result = verdict(request, arguments, answer, suggestions=suggestions, modes={})
+    assert isinstance(result, PermissionResultAllow)
+    assert result.updated_permissions is not None
+    (update,) = result.updated_permissions
+    return update
+
+
+def test_of_the_suggestions_only_rules_are_taken_and_only_for_the_session() -> None:
+    rule = PermissionRuleValue(tool_name="Bash", rule_content="touch *")
+    suggestions = [
+        PermissionUpdate(
+            type="addRules", rules=[rule], behavior="allow", destination="localSettings"
+        ),
+        PermissionUpdate(type="setMode", mode="acceptEdits", destination="session"),
+    ]
+
+    update = told("Bash", {"command": "touch a"}, suggestions)
+    assert (update.type, update.rules, update.destination) == ("addRules", [rule], "session")
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "rule"),
+    [("Bash", {"command": "rm a"}, "rm a"), ("WebFetch", {"url": "http://x"}, None)],
+)
+def test_without_a_suggested_rule_a_command_is_allowed_alone_and_a_tool_as_a_whole(
+    tool: str, arguments: JsonObject, rule: str | None
+) -> None:
+    update = told(tool, arguments, [])
+
+    assert update.rules == [PermissionRuleValue(tool_name=tool, rule_content=rule)]

@@ -5,8 +5,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, closing
 from pathlib import Path
 from typing import cast
 
@@ -26,6 +26,7 @@ from gateway.core.events import (
 from gateway.core.messages import user_text
 from gateway.core.status import RunStatus
 from tests.wrappers.claude_case import Case, claude_case, end, lines, of, only, turn_of
+from tests.wrappers.launched import gone
 from wrappers.adapter import AgentSession, Ask, Step, UnsupportedError, Withdraw
 from wrappers.claude.options import Installation
 
@@ -38,43 +39,45 @@ async def claude(tmp_path: Path) -> AsyncGenerator[Case]:
         yield case
 
 
-def alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
+class Pipe:
+    """A named pipe in the work folder, on which a command says which processes are there."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        os.mkfifo(folder / "pids")
+        self._reader = os.open(folder / "pids", os.O_RDONLY | os.O_NONBLOCK)
+
+    async def pids(self) -> list[int]:
+        """The line that was said, when it was."""
+        with anyio.fail_after(20):
+            await anyio.wait_readable(self._reader)
+        return [int(pid) for pid in os.read(self._reader, 100).split()]
+
+    def close(self) -> None:
+        os.close(self._reader)
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    """Of another process nothing tells us: look until it holds."""
-    with anyio.fail_after(10):
-        while not holds():  # noqa: ASYNC110
-            await anyio.sleep(0.01)
-
-
-async def gone(pid: int) -> None:
-    await until(lambda: not alive(pid))
+@pytest.fixture
+def pipe(tmp_path: Path) -> Iterator[Pipe]:
+    with closing(Pipe(tmp_path / "work")) as made:
+        yield made
 
 
 def read(file: Path) -> str:
     return file.read_text().strip() if file.exists() else ""
 
 
-async def pid_in(file: Path) -> int:
-    await until(lambda: bool(read(file)))
-    return int(read(file))
+SLEEPER = "@sh echo $$ $PPID > pids; exec sleep 600"  # the command, and the CLI that runs it
 
 
-SLEEPER = "@sh echo $$ > pid; exec sleep 600"
-
-
-async def test_cancel_in_a_command_ends_the_command_and_keeps_the_session(claude: Case) -> None:
+async def test_cancel_in_a_command_ends_the_command_and_keeps_the_session(
+    claude: Case, pipe: Pipe
+) -> None:
     pids: list[int] = []
 
     async def cancel(step: Step, session: AgentSession) -> None:
         if isinstance(step, CommandStarted):
-            pids.append(await pid_in(claude.cwd / "pid"))
+            pids.extend(await pipe.pids())
             await session.cancel()
 
     steps = await claude.run(lines(SLEEPER, "@say never"), on_step=cancel)
@@ -110,7 +113,7 @@ async def test_cancel_before_the_process_is_there_ends_the_run(claude: Case) -> 
     assert claude.model.requests == []
 
 
-async def test_closing_the_iterator_early_leaves_no_command(claude: Case) -> None:
+async def test_closing_the_iterator_early_leaves_no_command(claude: Case, pipe: Pipe) -> None:
     session = await claude.session()
     steps = cast("AsyncGenerator[Step]", session.run(turn_of(SLEEPER)))
     with anyio.fail_after(20):
@@ -118,8 +121,8 @@ async def test_closing_the_iterator_early_leaves_no_command(claude: Case) -> Non
             async for step in steps:
                 if isinstance(step, CommandStarted):
                     break
-            pid = await pid_in(claude.cwd / "pid")
-        await gone(pid)
+            pids = await pipe.pids()
+        await gone(*pids)
 
 
 async def test_a_message_to_a_running_turn_is_taken_up(claude: Case) -> None:
@@ -246,14 +249,15 @@ async def test_a_profile_is_part_of_the_system_prompt(claude: Case) -> None:
     assert "You count in plums." in json.dumps(claude.model.requests[-1]["system"])
 
 
-async def test_a_killed_cli_fails_the_run_and_the_session_goes_on(claude: Case) -> None:
+async def test_a_killed_cli_fails_the_run_and_the_session_goes_on(claude: Case, pipe: Pipe) -> None:
     await claude.run("@say The word is plum.")
 
     async def kill(step: Step, session: AgentSession) -> None:
         if isinstance(step, CommandStarted):
-            os.kill(await pid_in(claude.cwd / "pid"), signal.SIGKILL)
+            _, cli = await pipe.pids()
+            os.kill(cli, signal.SIGKILL)
 
-    steps = await claude.run("@sh echo $PPID > pid; exec sleep 600", on_step=kill)
+    steps = await claude.run(SLEEPER, on_step=kill)
     after = await claude.run("@say again")
 
     failed = end(steps, RunFailed)
@@ -264,19 +268,17 @@ async def test_a_killed_cli_fails_the_run_and_the_session_goes_on(claude: Case) 
 
 
 async def test_a_killed_wrapper_leaves_no_cli_and_no_command(
-    tmp_path: Path, environment: dict[str, str]
+    tmp_path: Path, environment: dict[str, str], pipe: Pipe
 ) -> None:
     argv = [sys.executable, "-m", "tests.wrappers.claude_case", str(tmp_path)]
     wrapper = await asyncio.create_subprocess_exec(*argv, cwd=ROOT, env=environment)
-    await until(lambda: bool(read(tmp_path / "work" / "pids")))
-    command, cli = map(int, read(tmp_path / "work" / "pids").split())
-    assert alive(command)
-    assert alive(cli)
+    pids = await pipe.pids()
+    for pid in pids:
+        os.kill(pid, 0)  # it is there
 
     wrapper.kill()
     await wrapper.wait()
-    await gone(command)
-    await gone(cli)
+    await gone(*pids)
 
 
 async def test_idle_processes_end_and_their_sessions_go_on(claude: Case) -> None:

@@ -24,6 +24,8 @@ from gateway.core.json import JsonObject, as_object, merge_null
 COMMAND_TOOL: Final = "Bash"
 AGENT_TOOLS: Final = frozenset({"Agent", "Task"})
 FILE_TOOLS: Final = frozenset({"Write", "Edit", "MultiEdit", "NotebookEdit"})
+# What these return beside their text repeats whole files and prompts that other events have.
+REPEATING_TOOLS: Final = FILE_TOOLS | AGENT_TOOLS | {"Read"}
 TODO_TOOLS: Final = frozenset({"TodoWrite", "TaskCreate", "TaskUpdate", "TaskList"})
 # Shown as pending requests and as the run's result, not as tools.
 SILENT_TOOLS: Final = frozenset({"AskUserQuestion", "ExitPlanMode", "StructuredOutput"})
@@ -207,8 +209,7 @@ class Calls:
 
     def _tool(self, call: Call, text: str, is_error: bool, result: object) -> Event:
         notes = self.notes.pop(call.id, {})
-        # A file tool's result repeats the whole file, an agent's its prompt: events have them.
-        plain = call.tool in FILE_TOOLS or call.tool in AGENT_TOOLS or isinstance(result, str)
+        plain = call.tool in REPEATING_TOOLS or isinstance(result, str)
         if call.tool in AGENT_TOOLS and not is_error:
             text = str(notes.get("summary") or text)
         return ToolFinished(
