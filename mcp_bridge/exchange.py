@@ -7,7 +7,6 @@ import base64
 import json
 import socket
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse
@@ -17,8 +16,6 @@ from mcp_bridge.endpoint import Address, Gateway, GatewayGoneError
 
 VERSION_META: Final = "io.modelcontextprotocol/protocolVersion"
 SILENCE_S: Final = 120.0  # the longest tool answers within 30 s; streams carry pings every 15 s
-NOT_READY_S: Final = 15.0  # a gateway that listens already may still be importing its MCP side
-RETRY_S: Final = 0.05
 WENT_AWAY: Final = "the gateway went away during this call; runs go on: list_runs shows them"
 
 
@@ -83,7 +80,7 @@ class Exchange:
             if (response.getheader("content-type") or "").startswith("text/event-stream"):
                 yield from _events(response)
             elif body := response.read().strip():
-                yield body if as_object(body) else self._unreadable(response)
+                yield _message(response, body)
         except GatewayGoneError as exc:
             raise ExchangeError(str(exc)) from exc
         except (OSError, HTTPException) as exc:
@@ -106,21 +103,13 @@ class Exchange:
             self._connection = self._wire = None
 
     def _answer(self) -> HTTPResponse:
-        deadline = time.monotonic() + NOT_READY_S
-        looked_again = False
-        while True:
-            address = self._connect()
-            response = self._send(address)
-            if response.status == 503 and time.monotonic() < deadline:
-                time.sleep(RETRY_S)
-            elif response.status == 401 and not looked_again:
-                looked_again = True  # another gateway in this home may have another token
-                self._gateway.lost(address)
-            elif response.status in (401, 403, 413, 415, 421):
-                raise ExchangeError(_refusal(response))
-            else:
-                return response
+        address = self._connect()
+        response = self._send(address)
+        if response.status == 401:  # another gateway in this home may have another token
             self.close()
+            self._gateway.lost(address)
+            response = self._send(self._connect())
+        return response
 
     def _connect(self) -> Address:
         """Connect, after a new look when nothing listens where the gateway was."""
@@ -151,12 +140,10 @@ class Exchange:
         headers = dict(self._headers)
         if address.token is not None:
             headers["Authorization"] = f"Bearer {address.token}"
-        connection.request("POST", address.path("/mcp"), self._body, headers)
+        # A message that is too large is refused while it is still being sent; why can be read.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.request("POST", address.path("/mcp"), self._body, headers)
         return connection.getresponse()
-
-    @staticmethod
-    def _unreadable(response: HTTPResponse) -> bytes:
-        raise ExchangeError(f"the gateway answered HTTP {response.status} without JSON")
 
 
 def _field(value: object) -> str:
@@ -180,6 +167,10 @@ def _events(response: HTTPResponse) -> Iterator[bytes]:
             data = []
 
 
-def _refusal(response: HTTPResponse) -> str:
-    said = as_object(as_object(response.read()).get("error")).get("message")
-    return f"the gateway refused this (HTTP {response.status}): {said or response.reason}"
+def _message(response: HTTPResponse, body: bytes) -> bytes:
+    """The message of a body; what is none was refused before MCP saw it. Raises: ExchangeError."""
+    answer = as_object(body)
+    if "jsonrpc" in answer:
+        return body
+    said = as_object(answer.get("error")).get("message") or response.reason
+    raise ExchangeError(f"the gateway refused this (HTTP {response.status}): {said}")

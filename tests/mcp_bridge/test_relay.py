@@ -223,6 +223,17 @@ async def test_names_that_a_header_cannot_carry_are_still_refused_as_tools(
         assert (answer["id"], answer["error"]["code"]) == (2, -32601)
 
 
+async def test_a_message_that_is_too_large_is_refused_and_the_next_one_served(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    async with gateway(tmp_path) as (_, _, arguments), relay(arguments, environment) as pipe:
+        await pipe.say("tools/call", 1, name="spawn_run", arguments={"prompt": "x" * 5_000_000})
+        answer = await pipe.read()
+        assert "HTTP 413" in answer["error"]["message"]
+        await pipe.say("tools/list", 2)
+        assert "result" in await pipe.read()
+
+
 async def test_what_is_under_way_when_the_client_closes_its_end_is_answered(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
@@ -274,16 +285,24 @@ async def test_a_gateway_that_refuses_or_is_not_there_is_an_error_of_that_call(
         assert (await pipe.read())["id"] == 3
 
 
-async def test_a_gateway_that_is_not_ready_yet_is_waited_for(
-    tmp_path: Path, environment: dict[str, str], httpserver: HTTPServer
+@pytest.mark.parametrize(
+    ("status", "body", "says"),
+    [
+        (503, '{"error": {"code": "bridge_missing", "message": "no bridge"}}', "503): no bridge"),
+        (502, "<html>", "502): BAD GATEWAY"),
+        (200, "[]", "200): OK"),
+        (202, "", "went away"),
+    ],
+)
+async def test_what_is_no_message_of_mcp_is_told_as_an_error(
+    environment: dict[str, str], httpserver: HTTPServer, status: int, body: str, says: str
 ) -> None:
-    ready = {"jsonrpc": "2.0", "id": 1, "result": {"ok": True}}
-    for _ in range(3):
-        httpserver.expect_ordered_request("/mcp").respond_with_data("starting", status=503)
-    httpserver.expect_ordered_request("/mcp").respond_with_json(ready)
+    httpserver.expect_request("/mcp").respond_with_data(body, status=status)
     async with relay(["--gateway", httpserver.url_for("/")], environment) as pipe:
         await pipe.say("tools/list", 1)
-        assert await pipe.read() == ready
+        answer = await pipe.read()
+        assert (answer["id"], answer["error"]["code"]) == (1, -32000)
+        assert says in answer["error"]["message"]
 
 
 async def test_the_handshake_era_is_spoken_as_the_handshake_settled_it(

@@ -111,6 +111,42 @@ def test_ten_relays_that_find_no_gateway_start_one(home: Path, environment: dict
     assert (home / "logs" / "gateway.log").stat().st_mode & 0o077 == 0
 
 
+def test_ten_relays_start_one_real_gateway_and_are_all_answered(
+    environment: dict[str, str],
+) -> None:
+    hello = {
+        "jsonrpc": "2.0", "id": 1, "method": "initialize",
+        "params": {
+            "protocolVersion": "2025-06-18", "capabilities": {},
+            "clientInfo": {"name": "test", "version": "1"},
+        },
+    }  # fmt: skip
+    relays = [
+        subprocess.Popen(
+            [sys.executable, "-m", "mcp_bridge.stdio"],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for _ in range(10)
+    ]
+    try:
+        for process in relays:
+            assert process.stdin is not None
+            process.stdin.write(json.dumps(hello).encode() + b"\n")
+            process.stdin.flush()
+        answers = [json.loads(process.stdout.readline()) for process in relays if process.stdout]
+        assert {answer["result"]["serverInfo"]["name"] for answer in answers} == {"a2a-gateway"}
+        log = Path(environment["A2A_GATEWAY_HOME"], "logs", "gateway.log").read_text("utf-8")
+        assert log.count("a2a-gateway answers at") == 1
+        assert "already running" not in log
+    finally:
+        for process in relays:
+            process.communicate(timeout=PATIENCE_S)
+        command = Path(sys.executable).with_name("a2a-gateway")
+        subprocess.run([command, "stop"], env=environment, check=True, timeout=PATIENCE_S)
+
+
 @pytest.mark.promise("relay.again")
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_relay_goes_on_with_the_next_gateway(
