@@ -129,7 +129,8 @@ class RunLog:
         live = self._live.setdefault(after.id, _Live(after))
         live.run = after
         live.tail.extend(entry.recorded for entry in entries)
-        live.wake()
+        if entries:  # an append may move `remote` alone; who waits, waits for an event
+            live.wake()
         if after.terminal:
             del self._live[after.id]
 

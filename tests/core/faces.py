@@ -15,11 +15,13 @@ from gateway.core.driver import DriverFactory
 from gateway.core.extension import EXTENSIONS_HEADER, LAST_EVENT_ID_HEADER, URI, CodingRequest
 from gateway.core.guard import Guard
 from gateway.core.json import JsonObject
+from gateway.core.record import Run
 from gateway.core.routes import Face, face_routes, health_route
 from gateway.core.server import task_server
 from gateway.core.serving import Listener
 from gateway.core.tasks import Tasks
 from tests.core.drivers import Player
+from tests.core.puppet import Puppet
 
 AGENT = "puppet"
 TIMEOUT = httpx.Timeout(10)
@@ -126,6 +128,36 @@ async def served(
                     yield Served(listener.base_url + prefix, tasks, face, listener, http)
                 finally:
                     listener.stop()
+
+
+class Puppets:
+    """Drivers by the id of their run, and word of each new one."""
+
+    def __init__(self) -> None:
+        self._send, self._receive = anyio.create_memory_object_stream[Puppet](100)
+
+    def __call__(self, run: Run) -> Puppet:
+        puppet = Puppet(run)
+        self._send.send_nowait(puppet)
+        return puppet
+
+    async def next(self) -> Puppet:
+        with anyio.fail_after(5):
+            puppet = await self._receive.receive()
+            await puppet.started.wait()
+            return puppet
+
+    def close(self) -> None:
+        self._send.close()
+        self._receive.close()
+
+
+@asynccontextmanager
+async def puppet_theatre(folder: Path) -> AsyncGenerator[tuple[Served, Puppets]]:
+    puppets = Puppets()
+    async with served(folder, driver_for=puppets) as on:
+        yield on, puppets
+    puppets.close()
 
 
 @dataclass(frozen=True)

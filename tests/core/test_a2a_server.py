@@ -8,9 +8,12 @@ import pytest
 
 from gateway.core import errors
 from gateway.core.errors import InvalidInputError
+from gateway.core.events import RunCompleted
 from gateway.core.extension import URI, CodingRequest
+from gateway.core.json import JsonObject
+from gateway.core.record import Remote
 from gateway.core.refusals import A2A_ERRORS
-from tests.core.faces import AGENT, headers, params, served
+from tests.core.faces import AGENT, headers, params, puppet_theatre, served
 
 
 def test_every_refusal_has_an_a2a_error() -> None:
@@ -316,6 +319,29 @@ async def test_rest_serves_the_same_operations(tmp_path: Path) -> None:
         )
         assert push.json()["error"]["details"][0]["reason"] == "PUSH_NOTIFICATION_NOT_SUPPORTED"
         assert (await on.http.get("/healthz")).json()["status"] == "ok"
+
+
+async def test_a_blocking_send_is_not_over_when_only_the_remote_was_noted(tmp_path: Path) -> None:
+    """The gateway stores where a run lives before it sends; that append has no event, and woke
+    callers who took it for the end of their wait: they got a task that was still SUBMITTED."""
+    async with puppet_theatre(tmp_path) as (on, puppets):
+        tasks: list[JsonObject] = []
+
+        async def block() -> None:
+            tasks.append(await on.send("go"))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(block)
+            puppet = await puppets.next()
+            live = on.tasks.log._live[puppet.run.id]  # pyright: ignore[reportPrivateUsage]
+            with anyio.fail_after(5):
+                while not live.waiters:
+                    await anyio.lowlevel.checkpoint()
+            await puppet.writer.emit(remote=Remote(agent="there", context_id="c"))
+            await puppet.writer.flush()
+            await anyio.wait_all_tasks_blocked()
+            await puppet.end(RunCompleted(final_response="ok"))
+    assert tasks[0]["status"]["state"] == "TASK_STATE_COMPLETED"
 
 
 async def test_a_server_that_stops_tells_its_blocking_callers(tmp_path: Path) -> None:

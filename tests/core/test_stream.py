@@ -12,39 +12,8 @@ from gateway.core import stream
 from gateway.core.events import AgentMessage, Reasoning, RunCompleted, StatusChanged
 from gateway.core.extension import URI
 from gateway.core.json import JsonObject
-from gateway.core.record import Run
-from tests.core.faces import Served, Sse, headers, params, read_sse, served
-from tests.core.puppet import ME, Puppet
-
-
-class Puppets:
-    """Drivers by the id of their run, and word of each new one."""
-
-    def __init__(self) -> None:
-        self._send, self._receive = anyio.create_memory_object_stream[Puppet](100)
-
-    def __call__(self, run: Run) -> Puppet:
-        puppet = Puppet(run)
-        self._send.send_nowait(puppet)
-        return puppet
-
-    async def next(self) -> Puppet:
-        with anyio.fail_after(5):
-            puppet = await self._receive.receive()
-            await puppet.started.wait()
-            return puppet
-
-    def close(self) -> None:
-        self._send.close()
-        self._receive.close()
-
-
-@asynccontextmanager
-async def puppet_theatre(folder: Path) -> AsyncGenerator[tuple[Served, Puppets]]:
-    puppets = Puppets()
-    async with served(folder, driver_for=puppets) as on:
-        yield on, puppets
-    puppets.close()
+from tests.core.faces import Served, Sse, headers, params, puppet_theatre, read_sse, served
+from tests.core.puppet import ME
 
 
 @asynccontextmanager
