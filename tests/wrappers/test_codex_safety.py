@@ -122,6 +122,16 @@ async def test_commands_see_no_credentials_and_what_the_policy_lets_through(benc
     assert "USER=" not in seen["none"]
 
 
+async def test_another_session_of_the_same_thread_states_its_own_policy(bench: Bench) -> None:
+    first = await bench.open(PLAIN="1")
+    steps = await play(first, "@sh env\n@say done", env_policy="all")
+    assert "PLAIN=1" in (only(CommandFinished, steps)[0].output or "")
+    await first.close()
+    second = await bench.open(session=only(Bound, steps)[0].vendor_session)
+    steps = await play(second, "@sh env\n@say done")
+    assert "PLAIN=1" not in (only(CommandFinished, steps)[0].output or "")
+
+
 @pytest.mark.parametrize("text", ["@/etc/passwd", "/clear", "--help", "$HOME `id`"])
 async def test_a_prompt_is_text_and_nothing_else(bench: Bench, text: str) -> None:
     steps = await play(await bench.open(), text)

@@ -67,6 +67,7 @@ class CodexClient:
     """Owns the process and its two readers; ends them in `close`."""
 
     def __init__(self, child: Child) -> None:
+        self.threads: dict[str, JsonObject] = {}  # those that are loaded, and with what settings
         self._child = child
         self._ids = itertools.count(1)
         self._calls: dict[int, asyncio.Future[JsonObject]] = {}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gateway.core.events import AuthRequired, Event, Rejected, RunFailed, StatusChanged
 from gateway.core.extension import Answer
-from gateway.core.json import JsonObject, as_object
+from gateway.core.json import as_object
 from gateway.core.messages import Message
 from gateway.core.status import RunStatus
 from wrappers.adapter import Bound, Context, Step, Turn, UnsupportedError
@@ -29,7 +29,7 @@ class CodexSession:
         self._server = server
         self._context = context
         self._thread = context.vendor_session
-        self._loaded: tuple[CodexClient, JsonObject] | None = None  # where, and how configured
+        self._joined: CodexClient | None = None  # the process that tells us of the thread
         self._client: CodexClient | None = None  # of the present run
         self._live: LiveRun | None = None
         self._running = False
@@ -76,10 +76,9 @@ class CodexSession:
 
     async def close(self) -> None:
         """Codex unloads the thread by itself after half an hour without a listener."""
-        if self._loaded is None or self._thread is None:
+        client, self._joined = self._joined, None
+        if client is None or self._thread is None:
             return
-        client, _ = self._loaded
-        self._loaded = None
         try:
             await client.call("thread/unsubscribe", {"threadId": self._thread})
         except (RpcError, CodexGoneError) as exc:
@@ -107,7 +106,7 @@ class CodexSession:
             return [_no_server("codex could not be started")]
 
     def _refused(self, error: RpcError) -> Event:
-        self._loaded = None  # whatever is loaded: state it all again the next time
+        self._joined = None  # whatever is loaded: state it all again the next time
         return refused(error)
 
     async def _begin(self, client: CodexClient, turn: Turn) -> list[Step]:
@@ -134,19 +133,22 @@ class CodexSession:
     async def _load(self, client: CodexClient, turn: Turn) -> list[Step]:
         """Have the thread loaded in `client` with this run's settings."""
         config = terms.thread_config(str(self._context.cwd), turn)
-        if self._thread is not None and self._loaded is not None:
-            where, how = self._loaded
-            if where is client and how == config:
-                return []
-            if where is client:  # a loaded thread keeps its settings: unload it
-                for method in ("thread/archive", "thread/unarchive"):
-                    await client.call(method, {"threadId": self._thread})
+        present = client.threads.get(self._thread or "")
+        if self._joined is client and present == config:
+            return []
+        if present is not None and present != config:
+            await self._unload(client)
         notes = await self._resume(client, turn) if self._thread is not None else []
         if self._thread is None:
             answer = await client.call("thread/start", terms.thread_start(self._context, turn))
             self._thread = str(as_object(answer.get("thread")).get("id"))
-        self._loaded = (client, config)
+        self._joined, client.threads[self._thread] = client, config
         return notes
+
+    async def _unload(self, client: CodexClient) -> None:
+        """A loaded thread keeps its settings, whatever `thread/resume` says; these two unload it."""
+        for method in ("thread/archive", "thread/unarchive"):
+            await client.call(method, {"threadId": self._thread})
 
     async def _resume(self, client: CodexClient, turn: Turn) -> list[Step]:
         thread = str(self._thread)
@@ -184,9 +186,12 @@ def _linked(git: Path) -> tuple[str, ...]:
 
 
 def hidden_folders(cwd: Path) -> set[str]:
-    """The folders in `cwd` whose names begin with a dot."""
-    with os.scandir(cwd) as entries:
-        return {entry.name for entry in entries if entry.name.startswith(".") and entry.is_dir()}
+    """The folders in `cwd` whose names begin with a dot; none where there is no `cwd`."""
+    try:
+        with os.scandir(cwd) as entries:
+            return {item.name for item in entries if item.name.startswith(".") and item.is_dir()}
+    except OSError:
+        return set()
 
 
 def remove_mount_points(cwd: Path, before: set[str]) -> None:

@@ -65,6 +65,8 @@ _ASK_TOOL_SPEC: Final[JsonObject] = {
 def refuse_unsupported(request: CodingRequest) -> None:
     """Raises: UnsupportedError for a limit that Codex cannot keep, or a schema that is none."""
     limits = request.limits
+    if request.isolation == "worktree":
+        raise UnsupportedError("isolation", "codex works in the folder itself; leave it out")
     if limits is not None and limits.max_turns is not None:
         raise UnsupportedError("limits.max_turns", "codex cannot limit its turns; use deadline_s")
     if limits is not None and limits.max_cost_usd is not None:
