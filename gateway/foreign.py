@@ -84,7 +84,8 @@ class ForeignRun:
         self._streams = TaskStreams(reach)
         self._idle_polls = 0
         self._unheard: JsonObject | None = None  # what was sent and not reacted to yet
-        self._cancel_wanted = writer.run.cancel_requested_at is not None
+        # A cancel that the agent has not heard of: it is told with the next stream.
+        self._cancel_untold = writer.run.cancel_requested_at is not None
 
     def _translated(self) -> Translation:
         run = self._writer.run
@@ -113,7 +114,7 @@ class ForeignRun:
         """The first stream: the task as it is, or the message that starts it."""
         remote = self._writer.run.remote
         if remote is not None and remote.task_id is not None:
-            return self._streams.recovering(remote.task_id, 0.0)
+            return self._recovering(remote.task_id, 0.0)
         if remote is not None:
             raise StartUnknownError(remote.agent)
         endpoint = await self._reach.endpoint()
@@ -156,11 +157,7 @@ class ForeignRun:
             self._idle_polls = 0
         moved = translation.remote is not before
         await self._emit(events, translation.remote if moved else None)
-        if (
-            moved
-            and self._cancel_wanted
-            and (task := await self._streams.cancel(self._translation.remote.task_id)) is not None
-        ):
+        if moved and self._cancel_untold and (task := await self._tell_cancel()) is not None:
             await self._translate({"task": task})
 
     async def _emit(self, events: list[Event], remote: Remote | None) -> None:
@@ -183,7 +180,15 @@ class ForeignRun:
             return None
         self._idle_polls += 1
         delay_s = min(POLL_MIN_S * 2 ** (self._idle_polls - 1), POLL_MAX_S)
-        return self._streams.recovering(remote.task_id, delay_s)
+        return self._recovering(remote.task_id, delay_s)
+
+    async def _recovering(self, task_id: str, delay_s: float) -> Source:
+        async with aclosing(
+            self._streams.recovering(task_id, delay_s, stop=self._cancel_untold)
+        ) as source:
+            async for results in source:
+                self._cancel_untold = False
+                yield results
 
     async def _broken(self, error: GatewayError, remote: Remote) -> None:
         """Raises what ends the run; returns, after a while, when it can be tried again."""
@@ -268,10 +273,18 @@ class ForeignRun:
         await self._post(_Say(params))
 
     async def cancel(self) -> None:
-        """Ask the agent to stop. Raises: GatewayError when it cannot be asked."""
-        self._cancel_wanted = True
-        if (task := await self._streams.cancel(self._translation.remote.task_id)) is not None:
+        """Ask the agent to stop. Raises: GatewayError when it cannot be asked now."""
+        self._cancel_untold = True
+        if (task := await self._tell_cancel()) is not None:
             await self._post([{"task": task}])
+
+    async def _tell_cancel(self) -> JsonObject | None:
+        task_id = self._translation.remote.task_id
+        if task_id is None:
+            return None  # its send is in flight; it is cancelled as soon as it has a name
+        task = await self._streams.cancel(task_id)
+        self._cancel_untold = False
+        return task
 
     async def _post(self, happening: Happening) -> None:
         try:

@@ -62,12 +62,11 @@ def request_key_of(run: Run, message: Message) -> str | None:
 
 
 def answer_message(answers: list[Answer], message: Message) -> Message:
-    """Answers as the extension's data part, under the caller's message id."""
-    data = {"responses": [answer.to_json() for answer in answers]}
+    """Answers as the extension's data parts, under the caller's message id."""
     return Message(
         message_id=message.message_id,
         role="user",
-        parts=(DataPart(data=data),),
+        parts=tuple(DataPart(data=answer.to_json()) for answer in answers),
         metadata=message.metadata,
     )
 

@@ -94,6 +94,7 @@ class ExtensionRun:
             params = first_params(self._writer.run, context)
             stream = endpoint.stream("SendStreamingMessage", params)
         else:
+            await self._tell_cancel()
             params = {"id": remote.task_id}
             stream = endpoint.stream("SubscribeToTask", params, after=remote.src_seq)
         async with aclosing(stream):

@@ -40,11 +40,13 @@ class TaskStreams:
         configuration = {**params["configuration"], "returnImmediately": True}
         yield [await endpoint.call("SendMessage", {**params, "configuration": configuration})]
 
-    async def recovering(self, task_id: str, delay_s: float) -> Source:
-        """The task as it is, then its events live where the agent has them."""
+    async def recovering(self, task_id: str, delay_s: float, *, stop: bool = False) -> Source:
+        """The task as it is (asked to `stop` first), then its events live where there are any."""
         await anyio.sleep(delay_s)
+        task = await self.cancel(task_id) if stop else None
         endpoint = await self._reach.endpoint()
-        task = await endpoint.call("GetTask", {"id": task_id})
+        if task is None:
+            task = await endpoint.call("GetTask", {"id": task_id})
         yield [{"task": task}]
         status = STATUS_OF_STATE.get(str(as_object(task.get("status")).get("state")))
         if status in TERMINAL | WAITING or not (endpoint.streaming and self.subscribable):
@@ -52,11 +54,8 @@ class TaskStreams:
         async for results in _streamed(endpoint, "SubscribeToTask", {"id": task_id}):
             yield results
 
-    async def cancel(self, task_id: str | None) -> JsonObject | None:
-        """The task after it was asked to stop; None when nothing can be said of it (its send is
-        still in flight, or the agent refuses). Raises: GatewayError."""
-        if task_id is None:
-            return None
+    async def cancel(self, task_id: str) -> JsonObject | None:
+        """The task after it was asked to stop; None when the agent refuses. Raises: GatewayError."""
         endpoint = await self._reach.endpoint()
         try:
             return await endpoint.call("CancelTask", {"id": task_id})
