@@ -342,6 +342,7 @@ def test_the_sandbox_switch_is_set_for_the_child_alone(tmp_path: Path) -> None:
     [
         ({"sandbox": "read-only"}, "sandbox"),
         ({"effort": "minimal"}, "effort"),
+        ({"isolation": "worktree"}, "isolation"),
         ({"output_schema": {"type": "array"}}, "output_schema"),
     ],
 )

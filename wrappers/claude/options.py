@@ -97,6 +97,10 @@ class Installation:
                 f"claude_code has no sandbox {request.sandbox!r}; leave it out or use "
                 "danger-full-access, and permission_mode ask to approve each action",
             )
+        if request.isolation == "worktree":
+            raise UnsupportedError(
+                "isolation", "claude_code works in the folder itself; leave it out"
+            )
         if request.effort is not None and request.effort not in EFFORTS:
             raise UnsupportedError(
                 "effort", f"claude_code takes {' | '.join(EFFORTS)}, got {request.effort!r}"
