@@ -18,6 +18,10 @@ ENV_POLICIES: Final[tuple[EnvPolicy, ...]] = ("none", "core", "all")
 
 def check_ceilings(request: CodingRequest, settings: WrapperSettings) -> None:
     """Raises: InvalidInputError, naming the field and what is allowed here."""
+    if request.isolation == "worktree":
+        raise InvalidInputError(
+            "isolation 'worktree' is not offered here; leave it out", "isolation"
+        )
     modes = settings.permission_modes
     if (request.permission_mode or "auto") not in modes:
         raise InvalidInputError(

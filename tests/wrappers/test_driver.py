@@ -403,11 +403,11 @@ async def test_a_schema_that_is_not_met_fails_the_run(agent: Wrapper) -> None:
 
 
 async def test_what_an_agent_cannot_honour_is_refused_with_the_field(agent: Wrapper) -> None:
-    request = CodingRequest(cwd=str(agent.cwd), isolation="worktree")
+    request = CodingRequest(cwd=str(agent.cwd), output_schema={"type": 5})
     run = await agent.play("say hello", request=request)
     assert run.status is RunStatus.REJECTED
     assert run.error is not None
-    assert run.error.message.startswith("isolation:")
+    assert run.error.message.startswith("output_schema:")
 
 
 async def test_five_thousand_messages_arrive_whole_and_in_order(agent: Wrapper) -> None:

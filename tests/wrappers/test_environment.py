@@ -1,3 +1,5 @@
+"""Which variables an agent's CLI gets, and which it never does."""
+
 import pytest
 
 from gateway.core.extension import EnvPolicy

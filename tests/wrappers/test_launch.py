@@ -1,3 +1,5 @@
+"""start-a2a-agent as a real process: what it says, serves, refuses, and how it ends."""
+
 import os
 import pty
 import re

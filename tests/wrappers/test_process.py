@@ -1,3 +1,5 @@
+"""Real process trees: whatever dies first, nothing of a tree is left."""
+
 import asyncio
 import os
 import signal

@@ -1,3 +1,5 @@
+"""Where a wrapper's settings come from, and which are refused."""
+
 from pathlib import Path
 
 import pytest

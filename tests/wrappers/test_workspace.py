@@ -1,3 +1,5 @@
+"""Which folders a run may work in: a table of ways in and ways around."""
+
 from pathlib import Path
 
 import pytest

@@ -125,8 +125,6 @@ class ScriptedAdapter:
         return "scripted"
 
     def check(self, request: CodingRequest) -> None:
-        if request.isolation == "worktree":
-            raise UnsupportedError("isolation", "only 'none' is offered by this agent")
         if request.output_schema is not None:
             try:
                 jsonschema.Draft202012Validator.check_schema(request.output_schema)

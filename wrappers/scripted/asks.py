@@ -118,7 +118,7 @@ def _outcome(play: Play, request: PendingRequest, answer: Answer) -> list[Step]:
     if request.kind == "question":
         return [AgentMessage(text=f"{request.text} {_words(answer)}")]
     if answer.choice == extension.ABORT:
-        raise EndedError(StatusChanged(status="cancelled", reason="aborted_by_caller"))
+        raise EndedError(StatusChanged(status="cancelled", reason="stopped_by_answer"))
     allowed = answer.choice in (extension.ALLOW, extension.ALLOW_SESSION)
     if request.kind == "plan":
         verdict = "approved" if allowed else f"not approved: {answer.message or 'no reason given'}"

@@ -1,0 +1,150 @@
+"""The agents under the contract: the scripted one, and the real CLIs on scripted models.
+
+Each subject says in its own script language what the contract wants done.
+"""
+
+import json
+import os
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.models import anthropic_messages, openai_responses
+from wrappers.adapter import Adapter, Context
+from wrappers.claude.adapter import ClaudeAdapter
+from wrappers.codex.adapter import CodexAdapter, find_codex
+from wrappers.scripted.adapter import ScriptedAdapter
+
+QUESTION = {
+    "id": "colour",
+    "header": "Colour",
+    "question": "Which colour?",
+    "options": [
+        {"label": "blue", "description": "cold"},
+        {"label": "green", "description": "warm"},
+    ],
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Language:
+    """How an agent is told what to do; `permission` asks for one in the mode `ask`."""
+
+    say: str
+    command: str
+    permission: str
+    question: str
+    fail: str
+    recall: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Subject:
+    """One wrapper's worth of an agent. `model_heard` is what its model was last sent, if it has
+    one: there the second turn's knowledge of the first shows."""
+
+    name: str
+    language: Language
+    cwd: Path
+    make: Callable[[], Adapter]
+    model_heard: Callable[[], str] | None = None
+    adapters: list[Adapter] = field(default_factory=list[Adapter])
+
+    def adapter(self) -> Adapter:
+        """A new adapter, as a wrapper that was started again has one."""
+        self.adapters.append(self.make())
+        return self.adapters[-1]
+
+    def context(self, context_id: str = "c-1", vendor_session: str | None = None) -> Context:
+        return Context(id=context_id, cwd=self.cwd, vendor_session=vendor_session)
+
+
+SCRIPTED = Language(
+    say="say {}",
+    command="run {}\nsay done",
+    permission="permission Bash {{}}\nsay done",
+    question="ask Which colour? [blue|green]",
+    fail="fail as scripted",
+    recall="recall",
+)
+CODEX = Language(
+    say="@say {}",
+    command="@sh {}\n@say done",
+    permission="@sh touch made\n@say done",
+    question=f"@input {json.dumps({'questions': [QUESTION]})}\n@results".replace("{", "{{").replace(
+        "}", "}}"
+    ),
+    fail="@http 400",
+    recall="@say what was it?",
+)
+CLAUDE = Language(
+    say="@say {}",
+    command="@sh {}\n@say done",
+    permission="@sh touch made\n@say done",
+    question="@question Which colour?|blue|green\n@results",
+    fail="@http 400",
+    recall="@say what was it?",
+)
+
+
+@asynccontextmanager
+async def subject_named(
+    name: str, folder: Path, environment: Mapping[str, str]
+) -> AsyncGenerator[Subject]:
+    """Skips the test when the agent's program is not installed."""
+    cwd = folder / "work"
+    cwd.mkdir()
+    async with AsyncExitStack() as stack:
+        match name:
+            case "scripted":
+                subject = _scripted(folder, cwd, environment)
+            case "codex":
+                subject = await _codex(stack, folder, cwd, environment)
+            case _:
+                subject = await _claude(stack, folder, cwd)
+        try:
+            yield subject
+        finally:
+            for adapter in subject.adapters:
+                await adapter.close()
+
+
+def _scripted(folder: Path, cwd: Path, environment: Mapping[str, str]) -> Subject:
+    return Subject(
+        name="scripted",
+        language=SCRIPTED,
+        cwd=cwd,
+        make=lambda: ScriptedAdapter(env=environment, home=folder),
+    )
+
+
+async def _codex(
+    stack: AsyncExitStack, folder: Path, cwd: Path, environment: Mapping[str, str]
+) -> Subject:
+    binary = find_codex(None, os.defpath)
+    if binary is None:
+        pytest.skip("no codex program; the extra `codex` brings one")
+    model = await stack.enter_async_context(openai_responses.running())
+    env = {**environment, **openai_responses.codex_home(folder / "codex", model.url)}
+    return Subject(
+        name="codex",
+        language=CODEX,
+        cwd=cwd,
+        make=lambda: CodexAdapter(binary=binary, env=env, home=folder),
+        model_heard=lambda: json.dumps(model.requests[-1]),
+    )
+
+
+async def _claude(stack: AsyncExitStack, folder: Path, cwd: Path) -> Subject:
+    model = await stack.enter_async_context(anthropic_messages.running())
+    env = anthropic_messages.claude_home(folder / "home", model.url)
+    return Subject(
+        name="claude_code",
+        language=CLAUDE,
+        cwd=cwd,
+        make=lambda: ClaudeAdapter(cli=None, env=env, home=folder / "adapter", allow_root=True),
+        model_heard=lambda: json.dumps(model.requests[-1]),
+    )
