@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.core.cards import Skill
-from gateway.core.extension import CodingRequest
+from gateway.core.extension import CodingRequest, Sandbox
 from wrappers.adapter import Adapter
 from wrappers.environment import child_environment
 from wrappers.settings import WrapperSettings
@@ -37,12 +37,15 @@ class Making:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
-    """`per_turn`: the environment is given anew with each turn; Codex applies the policy itself.
+    """`sandbox` is what its runs have when they ask for none.
+
+    `per_turn`: the environment is given anew with each turn; Codex applies the policy itself.
     `unbounded`: its runs cost no processes, so their number needs no default bound."""
 
     title: str
     skill: Skill
     make: Callable[[Making], Adapter]
+    sandbox: Sandbox = "danger-full-access"
     per_turn: bool = True
     unbounded: bool = False
 
@@ -89,6 +92,7 @@ AGENTS: Final[Mapping[str, Agent]] = {
             tags=("code", "codex"),
         ),
         make=_codex,
+        sandbox="workspace-write",
         per_turn=False,
     ),
     "claude_code": Agent(

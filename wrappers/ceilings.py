@@ -1,5 +1,6 @@
 """What the owner of a wrapper lets callers ask for at most. Pure."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from gateway.core.errors import InvalidInputError
@@ -16,28 +17,26 @@ SANDBOXES: Final[tuple[Sandbox, ...]] = (
 ENV_POLICIES: Final[tuple[EnvPolicy, ...]] = ("none", "core", "all")
 
 
-def check_ceilings(request: CodingRequest, settings: WrapperSettings) -> None:
-    """Raises: InvalidInputError, naming the field and what is allowed here."""
+def check_ceilings(
+    request: CodingRequest, settings: WrapperSettings, default_sandbox: Sandbox
+) -> None:
+    """Refuse what lies above, stated or by default (`default_sandbox` is the agent's own).
+
+    Raises: InvalidInputError, naming the field and what is allowed here.
+    """
     if request.isolation == "worktree":
         raise InvalidInputError(
             "isolation 'worktree' is not offered here; leave it out", "isolation"
         )
-    modes = settings.permission_modes
-    if (request.permission_mode or "auto") not in modes:
-        raise InvalidInputError(
-            f"permission_mode {request.permission_mode or 'auto'!r} is not allowed here; "
-            f"allowed: {', '.join(modes)}",
-            "permission_mode",
-        )
+    _check("permission_mode", request.permission_mode or "auto", settings.permission_modes)
     sandboxes = SANDBOXES[: SANDBOXES.index(settings.max_sandbox) + 1]
-    if request.sandbox is not None and request.sandbox not in sandboxes:
-        raise InvalidInputError(
-            f"sandbox {request.sandbox!r} is not allowed here; allowed: {', '.join(sandboxes)}",
-            "sandbox",
-        )
+    _check("sandbox", request.sandbox or default_sandbox, sandboxes)
     policies = ENV_POLICIES[: ENV_POLICIES.index(settings.max_env_policy) + 1]
-    if request.env_policy is not None and request.env_policy not in policies:
+    _check("env_policy", request.env_policy or "core", policies)
+
+
+def _check(field: str, asked: str, allowed: Sequence[str]) -> None:
+    if asked not in allowed:
         raise InvalidInputError(
-            f"env_policy {request.env_policy!r} is not allowed here; allowed: {', '.join(policies)}",
-            "env_policy",
+            f"{field} {asked!r} is not allowed here; allowed: {', '.join(allowed)}", field
         )

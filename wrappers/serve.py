@@ -97,7 +97,9 @@ async def serve(
         )
         try:
             async with _tasks(adapter, agent, making, home) as tasks:
-                face = _face(ready, agent, lambda request: _check(request, adapter, settings))
+                face = _face(
+                    ready, agent, lambda request: _check(request, adapter, agent, settings)
+                )
                 app = _app(tasks, face, token, settings)
                 with home.announced(listener.port, _note(ready, home)):
                     await _serve(listener, app, tasks, lambda: on_ready(ready), on_stop)
@@ -114,7 +116,7 @@ async def _tasks(
     wrapped = Wrapped(
         conversations=Conversations(adapter),
         contexts=Contexts(home.contexts, settings.roots),
-        check=lambda request: _check(request, adapter, settings),
+        check=lambda request: _check(request, adapter, agent, settings),
         environment=lambda request: agent.turn_environment(making, request),
     )
     capacity = settings.max_runs or (None if agent.unbounded else default_capacity())
@@ -130,9 +132,11 @@ async def _tasks(
         wrapped.contexts.close()
 
 
-def _check(request: CodingRequest, adapter: Adapter, settings: WrapperSettings) -> None:
+def _check(
+    request: CodingRequest, adapter: Adapter, agent: Agent, settings: WrapperSettings
+) -> None:
     """Refuse what this wrapper or its agent cannot honour. Raises: InvalidInputError."""
-    check_ceilings(request, settings)
+    check_ceilings(request, settings, agent.sandbox)
     if request.cwd is not None:
         checked_cwd(request.cwd, settings.roots)
     try:

@@ -35,7 +35,7 @@ def test_what_lies_above_a_ceiling_is_refused_by_its_field(
     request_: CodingRequest, field: str, allowed: str
 ) -> None:
     with pytest.raises(InvalidInputError, match=allowed) as caught:
-        check_ceilings(request_, STRICT)
+        check_ceilings(request_, STRICT, "workspace-write")
     assert caught.value.field == field
 
 
@@ -47,9 +47,15 @@ def test_what_lies_above_a_ceiling_is_refused_by_its_field(
     ],
 )
 def test_what_lies_below_is_taken(request_: CodingRequest) -> None:
-    check_ceilings(request_, STRICT)
+    check_ceilings(request_, STRICT, "workspace-write")
 
 
 def test_without_ceilings_everything_is_taken() -> None:
     widest = CodingRequest(sandbox="danger-full-access", permission_mode="auto", env_policy="all")
-    check_ceilings(widest, WrapperSettings())
+    check_ceilings(widest, WrapperSettings(), "workspace-write")
+
+
+def test_an_agent_without_a_sandbox_stays_below_no_ceiling_for_sandboxes() -> None:
+    silent = CodingRequest(permission_mode="ask")
+    with pytest.raises(InvalidInputError, match="sandbox 'danger-full-access' is not allowed"):
+        check_ceilings(silent, STRICT, "danger-full-access")
