@@ -45,12 +45,12 @@ from gateway.core.listing import RunQuery
 from gateway.core.record import Run
 from gateway.core.refusals import going_away, translated
 from gateway.core.spoken import recall
-from gateway.core.status import STATUS_OF_STATE, WAITING
+from gateway.core.status import STATUS_OF_STATE, RunStatus
 from gateway.core.tasks import Sent, Tasks
 
 HISTORY_DEFAULT: Final = 100  # messages of a task when the caller names no number
 PAGE_DEFAULT: Final = 50  # specification 3.1.4
-TAKEN_UP_S: Final = 10.0  # for an agent behind us to report an answer it has accepted
+TAKEN_UP_S: Final = 10.0  # for an agent to say that it tries again
 CALLER: Final = "caller"  # key in a call context's state
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ class A2AServer(RequestHandler):
         return run
 
     async def send(self, caller: Caller, params: SendMessageRequest) -> Sent:
-        """Hand a message to Tasks; when it answered something, returns with the answer in force."""
+        """Hand a message to Tasks; when it was a retry, returns once that began."""
         check_terms(caller, self.face.card)
         validate_proto_required_fields(params)
         validate_history_length(params.configuration)
@@ -82,8 +82,9 @@ class A2AServer(RequestHandler):
         message = messages.from_proto(params.message)
         request = extension.read_request(message.metadata)
         run_id = params.message.task_id or None
-        before = await self.run(caller, run_id) if run_id else None
-        if before is None and self.face.check is not None:
+        if run_id is not None:
+            await self.run(caller, run_id)
+        elif self.face.check is not None:
             self.face.check(request)
         sent = await self.tasks.send(
             principal=caller.principal,
@@ -94,15 +95,15 @@ class A2AServer(RequestHandler):
             context_id=params.message.context_id or None,
             metadata=_plain(params.metadata) if params.HasField("metadata") else None,
         )
-        if before is None or sent.did not in ("answered", "resumed"):
+        if sent.did != "resumed":
             return sent
-        return Sent(run=await self._taken_up(caller, before, sent.run), did=sent.did)
+        return Sent(run=await self._taken_up(caller, sent.run), did=sent.did)
 
-    async def _taken_up(self, caller: Caller, before: Run, run: Run) -> Run:
-        """An agent behind another server reports that it took an answer shortly after it did;
-        until then the run looks as if it still waited for what was just said."""
+    async def _taken_up(self, caller: Caller, run: Run) -> Run:
+        """An agent that was told to try again says so in an event; until then the run looks as if
+        it still waited for what was just said."""
         deadline = asyncio.get_running_loop().time() + TAKEN_UP_S
-        while run.status in WAITING and run.pending == before.pending:
+        while run.status is RunStatus.AUTH_REQUIRED:
             left = deadline - asyncio.get_running_loop().time()
             if left <= 0:
                 break

@@ -106,7 +106,8 @@ class CardPage:
 
 def card_page(card: AgentCard) -> CardPage:
     """The JSON of a card; whole numbers in the extension's schema stay whole."""
-    body = json.encode(whole_numbers(MessageToDict(card))).encode()
+    # Sorted: a Struct's keys come in another order in every process, and with them the tag.
+    body = json.encode_sorted(whole_numbers(MessageToDict(card))).encode()
     return CardPage(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
 
 

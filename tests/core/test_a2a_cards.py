@@ -45,6 +45,8 @@ def test_the_printed_card_has_whole_numbers_and_reads_back() -> None:
     assert b".0," not in page.body.replace(b'"0.1.0",', b"").replace(b'"1.0",', b"")
     parsed = ParseDict(json.decode_object(page.body), AgentCard())
     assert parsed == _card()
+    again = card_page(parsed)
+    assert (again.body, again.etag) == (page.body, page.etag)
 
 
 async def test_the_card_is_served_with_a_tag_and_revalidated(tmp_path: Path) -> None:
