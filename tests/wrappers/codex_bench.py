@@ -67,7 +67,7 @@ class Bench:
         """Say something else about the model's provider in config.toml."""
         path = self.home / "codex" / "config.toml"
         lines = [f"{key} = {str(value).lower()}" for key, value in provider.items()]
-        text = path.read_text().replace('wire_api = "responses"', "\n".join(lines))
+        text = path.read_text("utf-8").replace('wire_api = "responses"', "\n".join(lines))
         path.write_text(text.replace("env_key", "# env_key"))
 
     def said(self, index: int = -1) -> str:

@@ -19,7 +19,7 @@ async def main(way: str, folder: Path) -> None:
         lines = child.stdout
     else:
         binary = folder / "family"
-        binary.write_text(f"#!/bin/sh\nexec {sys.executable} {FAMILY} stubborn\n")
+        binary.write_text(f"#!/bin/sh\nexec {sys.executable} {FAMILY} stubborn\n", "utf-8")
         binary.chmod(0o700)
         launcher = guardian_launcher(folder / "launcher", binary, env=env, grace_s=0.2)
         process = await asyncio.create_subprocess_exec(launcher, stdout=asyncio.subprocess.PIPE)

@@ -64,7 +64,7 @@ def pipe(tmp_path: Path) -> Iterator[Pipe]:
 
 
 def read(file: Path) -> str:
-    return file.read_text().strip() if file.exists() else ""
+    return file.read_text("utf-8").strip() if file.exists() else ""
 
 
 SLEEPER = "@sh echo $$ $PPID > pids; exec sleep 600"  # the command, and the CLI that runs it

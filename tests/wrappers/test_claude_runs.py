@@ -85,7 +85,7 @@ async def test_written_and_edited_files_are_file_changes_with_diffs(claude: Case
         lines(r"@write note.txt one\ntwo\n", "@edit note.txt two => 2", "@say ok")
     )
 
-    assert (claude.cwd / "note.txt").read_text() == "one\n2\n"
+    assert (claude.cwd / "note.txt").read_text("utf-8") == "one\n2\n"
     added, updated = [event.changes[0] for event in of(steps, FileChanged)]
     path = str(claude.cwd / "note.txt")
     assert added == {"path": path, "kind": "add", "diff": "@@ -0,0 +1,2 @@\n+one\n+two\n"}

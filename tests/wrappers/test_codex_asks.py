@@ -99,7 +99,7 @@ async def test_a_patch_is_shown_with_its_diff_before_it_is_applied(bench: Bench)
     assert (change["kind"], change["diff"]) == ("add", "hello\n")
     (changed,) = only(FileChanged, steps)
     assert changed.status == "completed"
-    assert (bench.work / "a.txt").read_text() == "hello\n"
+    assert (bench.work / "a.txt").read_text("utf-8") == "hello\n"
 
 
 async def test_a_denied_patch_is_declined(bench: Bench) -> None:

@@ -64,7 +64,9 @@ async def test_a_broken_stream_is_retried_and_said(bench: Bench) -> None:
 
 async def test_nobody_at_the_models_address_fails_within_the_retries(bench: Bench) -> None:
     config = bench.home / "codex" / "config.toml"
-    config.write_text(config.read_text().replace(bench.model.url, "http://127.0.0.1:9/v1"))
+    config.write_text(
+        config.read_text("utf-8").replace(bench.model.url, "http://127.0.0.1:9/v1"), "utf-8"
+    )
     steps = await play(await bench.open(), "@say hello")
     (end,) = only(RunFailed, steps)
     assert (end.reason, end.extra["retryable"]) == ("model_unreachable", True)
@@ -94,7 +96,9 @@ async def test_an_api_key_in_the_environment_logs_in_and_is_written_nowhere(benc
     steps = await play(await bench.open(OPENAI_API_KEY="sk-scripted"), "@say hello")
     assert types(steps)[-1] == "run_completed"
     assert bench.model.headers[-1]["authorization"] == "Bearer sk-scripted"
-    kept = [path for path in (bench.home / "codex").rglob("*.json") if "sk-" in path.read_text()]
+    kept = [
+        path for path in (bench.home / "codex").rglob("*.json") if "sk-" in path.read_text("utf-8")
+    ]
     assert not kept
 
 

@@ -78,7 +78,7 @@ async def test_a_run_tells_of_all_its_work_in_order_and_with_the_contracts_keys(
     (changed,) = only(FileChanged, steps)
     path = bench.work / "a.txt"
     assert changed.changes == [{"path": str(path), "kind": "add", "diff": "hello\n"}]
-    assert path.read_text() == "hello\n"
+    assert path.read_text("utf-8") == "hello\n"
     (todo,) = only(TodoUpdated, steps)
     assert [(item["text"], item["completed"]) for item in todo.items] == [
         ("a", True),

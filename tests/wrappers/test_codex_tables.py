@@ -28,7 +28,7 @@ def schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read(folder: Path, name: str) -> dict[str, Any]:
-    return json.loads((folder / name).read_text())
+    return json.loads((folder / name).read_text("utf-8"))
 
 
 def methods(folder: Path, name: str) -> set[str]:
