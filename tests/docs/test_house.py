@@ -97,11 +97,3 @@ def test_no_test_sleeps_to_wait_for_something() -> None:
         and node.func.attr == "sleep"
     }
     assert sleepers == set()
-
-
-def test_code_begins_with_what_it_does() -> None:
-    assert [
-        _name(path)
-        for path in _modules(*PACKAGES, "tests")
-        if path.stat().st_size and not ast.get_docstring(ast.parse(path.read_text("utf-8")))
-    ] == []
