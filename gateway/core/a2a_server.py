@@ -74,7 +74,7 @@ class A2AServer(RequestHandler):
 
     async def send(self, caller: Caller, params: SendMessageRequest) -> Sent:
         """Hand a message to Tasks; when it was a retry, returns once that began."""
-        check_terms(caller, self.face.card)
+        check_terms(caller, self.face.required)
         validate_proto_required_fields(params)
         validate_history_length(params.configuration)
         if params.configuration.HasField("task_push_notification_config"):
@@ -202,7 +202,7 @@ class A2AServer(RequestHandler):
 
     def _admit(self, context: ServerCallContext, params: Any) -> Caller:
         caller = _caller(context)
-        check_terms(caller, self.face.card)
+        check_terms(caller, self.face.required)
         validate_proto_required_fields(params)
         return caller
 

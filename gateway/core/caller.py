@@ -4,12 +4,11 @@ Knows no operation. Guard and Listener write the state, the faces read it.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from a2a.extensions.common import get_requested_extensions
-from a2a.types import AgentCard
 from a2a.utils.errors import A2AError, ExtensionSupportRequiredError, VersionNotSupportedError
 from starlette.requests import Request
 
@@ -51,8 +50,8 @@ def caller_of(request: Request) -> Caller:
     )
 
 
-def check_terms(caller: Caller, card: AgentCard) -> None:
-    """Refuse a version that is not served, or a caller without an extension the card requires.
+def check_terms(caller: Caller, required: frozenset[str]) -> None:
+    """Refuse a version that is not served, or a caller without an extension that is required.
 
     The SDK checks the first on unary calls only and the second nowhere. Raises: A2AError.
     """
@@ -61,14 +60,9 @@ def check_terms(caller: Caller, card: AgentCard) -> None:
         error = VersionNotSupportedError(
             f"A2A version {caller.version[:16]!r} is not served here; send 'A2A-Version: 1.0'"
         )
-    elif missing := sorted(_required(card) - caller.extensions):
+    elif missing := sorted(required - caller.extensions):
         error = ExtensionSupportRequiredError(
             f"this agent requires the extension {missing[0]}; name it in 'A2A-Extensions'"
         )
     if error is not None:
         raise error
-
-
-def _required(card: AgentCard) -> frozenset[str]:
-    declared: Iterable[Any] = card.capabilities.extensions
-    return frozenset(item.uri for item in declared if item.required)

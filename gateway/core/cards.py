@@ -5,7 +5,7 @@ Pure. Only what is true of every agent of ours is decided here; names and skills
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from a2a.types import (
@@ -94,6 +94,15 @@ class Face:
     card: AgentCard
     prefix: str = ""
     check: Callable[[CodingRequest], None] | None = None
+    _read: tuple[AgentCard, frozenset[str]] | None = field(default=None, init=False, repr=False)
+
+    @property
+    def required(self) -> frozenset[str]:
+        """The extensions that the card requires; read once a card (60 us of protobuf a call)."""
+        if self._read is None or self._read[0] is not self.card:
+            declared = self.card.capabilities.extensions
+            self._read = (self.card, frozenset(item.uri for item in declared if item.required))
+        return self._read[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ class PayloadRoute:
 
     async def _slice(self, request: Request) -> Response:
         caller = caller_of(request)
-        check_terms(caller, self._server.face.card)
+        check_terms(caller, self._server.face.required)
         run = await self._server.run(caller, request.path_params["id"])
         seq: int = request.path_params["seq"]
         pointer = request.query_params.get("pointer", "")

@@ -9,7 +9,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final, TypeVar
 
 import uvicorn
@@ -92,7 +92,7 @@ class Listener:
             timeout_graceful_shutdown=GRACE_S,
         )
         self._server = _Server(config, lambda: on_ready(self.base_url) if on_ready else None)
-        with self._ended_by_signals() if signals else _nothing():
+        with self._ended_by_signals() if signals else nullcontext():
             await self._server.serve(sockets=[self._socket])
 
     def stop(self, drain_s: float = 0.0) -> None:
@@ -126,11 +126,6 @@ class Listener:
         finally:
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
-
-
-@contextmanager
-def _nothing() -> Generator[None]:
-    yield
 
 
 async def serve(

@@ -108,7 +108,7 @@ class Streams:
         Raises: A2AError.
         """
         with translated("SubscribeToTask"):
-            check_terms(caller, self._server.face.card)
+            check_terms(caller, self._server.face.required)
             if not run_id:
                 raise InvalidParamsError("id names the task to subscribe to")
             run = await self._server.run(caller, run_id)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from a2a.types import AgentCard
 
 from gateway.core import errors
 from gateway.core.errors import InvalidInputError
@@ -233,7 +234,10 @@ async def test_a_version_that_is_not_served_is_refused(tmp_path: Path) -> None:
 
 async def test_a_required_extension_is_enforced(tmp_path: Path) -> None:
     async with served(tmp_path) as on:
-        on.face.card.capabilities.extensions.add(uri="urn:test:must", required=True)
+        stricter = AgentCard()
+        stricter.CopyFrom(on.face.card)
+        stricter.capabilities.extensions.add(uri="urn:test:must", required=True)
+        on.face.card = stricter
         for method in ("SendMessage", "SendStreamingMessage"):
             refused = await on.rpc(method, params("hi"))
             assert refused["error"]["code"] == -32008
