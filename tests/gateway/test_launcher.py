@@ -1,0 +1,154 @@
+import os
+import signal
+from pathlib import Path
+
+import anyio
+import pytest
+
+from gateway.core.status import RunStatus
+from gateway.errors import LaunchError
+from gateway.home import Home
+from gateway.launcher import Launcher
+from tests.gateway.house import alive, house, texts
+from tests.wrappers.launched import gone, launched
+
+
+async def test_a_local_agent_is_started_at_its_first_use_and_stopped_with_the_gateway(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    async with house(tmp_path / "home", environment, local=("scripted",)) as gateway:
+        assert await gateway.registry.resolve("scripted", {}, "/") == "scripted"
+        assert gateway.home.wrappers() == []
+        run = await gateway.spawn("scripted", "say hello", backend="scripted", cwd=str(tmp_path))
+        ended = await gateway.ended(run)
+        assert ended.status is RunStatus.COMPLETED, ended.error
+        assert texts(await gateway.events(run)) == ["hello"]
+        [wrapper] = gateway.home.wrappers()
+        assert wrapper.name == "scripted"
+    assert not alive(wrapper.process.pid)
+    assert gateway.home.wrappers() == []
+
+
+async def test_many_first_uses_start_one_wrapper(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    async with house(tmp_path / "home", environment, local=("scripted",)) as gateway:
+        runs = [
+            await gateway.spawn("scripted", f"say {n}", backend="scripted", cwd=str(tmp_path))
+            for n in range(8)
+        ]
+        for run in runs:
+            assert (await gateway.ended(run)).status is RunStatus.COMPLETED
+        assert len(gateway.home.wrappers()) == 1
+
+
+async def test_a_wrapper_that_died_is_started_again_and_its_run_says_interrupted(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    async with house(tmp_path / "home", environment, local=("scripted",)) as gateway:
+        run = await gateway.spawn(
+            "scripted", "say one\nhang", backend="scripted", cwd=str(tmp_path)
+        )
+        await gateway.seen(run, 2)
+        [first] = gateway.home.wrappers()
+        os.kill(first.process.pid, signal.SIGKILL)
+        ended = await gateway.ended(run)
+        assert ended.error is not None
+        assert ended.error.reason == "interrupted"
+        [second] = gateway.home.wrappers()
+        assert second.process.pid != first.process.pid
+        assert texts(await gateway.events(run)) == ["one"]
+
+
+async def test_a_wrapper_of_a_gateway_that_was_killed_is_taken_over_and_stopped(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    home = Home(tmp_path / "home")
+    child = {**environment, "A2A_GATEWAY_HOME": str(home.path)}
+    killed = Launcher(home, environment=child, timeout_s=30)
+    before = await killed.ensure("scripted")
+    after = Launcher(home, environment=child, timeout_s=30)
+    adopted = await after.ensure("scripted")
+    assert adopted.process == before.process
+    assert adopted.token == before.token is not None
+    assert adopted.ours
+    await after.stop()
+    assert before.child is not None
+    with anyio.fail_after(20):
+        await before.child.wait()
+    assert not alive(before.process.pid)
+
+
+async def test_a_wrapper_started_by_hand_is_used_and_left_running(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    home = tmp_path / "home"
+    by_hand = {**environment, "A2A_GATEWAY_HOME": str(home)}
+    async with launched(by_hand, "scripted") as wrapper:
+        async with house(home, environment, local=("scripted",)) as gateway:
+            run = await gateway.spawn("scripted", "say hi", backend="scripted", cwd=str(tmp_path))
+            assert (await gateway.ended(run)).status is RunStatus.COMPLETED
+        assert alive(wrapper.ready["pid"])
+        assert await wrapper.stop(signal.SIGTERM) == 0
+    await gone(wrapper.ready["pid"])
+
+
+async def test_the_token_of_a_wrapper_of_the_same_user_is_found_by_its_port(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    home = tmp_path / "home"
+    by_hand = {**environment, "A2A_GATEWAY_HOME": str(home)}
+    async with launched(by_hand, "scripted", "--name", "mine") as wrapper:
+        async with house(home, environment) as gateway:
+            # The payload as the wrapper printed it: a URL and nothing else.
+            config = wrapper.ready["spawn_run"]["backend_config"]
+            name = await gateway.registry.resolve("remote_a2a", config, str(tmp_path))
+            run = await gateway.spawn(name, "say hi", cwd=str(tmp_path))
+            ended = await gateway.ended(run)
+            assert ended.status is RunStatus.COMPLETED, ended.error
+        await wrapper.stop(signal.SIGTERM)
+
+
+async def test_a_wrapper_that_cannot_start_says_why(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    home = Home(tmp_path / "home")
+    launcher = Launcher(home, environment=environment, timeout_s=30)
+    with pytest.raises(LaunchError, match="no-such-agent") as caught:
+        await launcher.ensure("no-such-agent")
+    text = str(caught.value)
+    assert "it ended with exit code" in text
+    assert "its log ends" in text
+    assert "start-a2a-agent no-such-agent" in text
+    await launcher.stop()
+
+
+async def test_a_wrapper_that_takes_too_long_is_stopped_and_reported(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    home = Home(tmp_path / "home")
+    launcher = Launcher(home, environment=environment, timeout_s=0.05)
+    with pytest.raises(LaunchError, match=r"not ready within 0\.05 s"):
+        await launcher.ensure("scripted")
+    assert home.wrappers() == []
+    await launcher.stop()
+
+
+async def test_a_local_agent_that_cannot_start_is_a_failed_run(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    async with house(tmp_path / "home", environment, local=("no-such-agent",)) as gateway:
+        run = await gateway.spawn("no-such-agent", backend="no-such-agent")
+        ended = await gateway.ended(run)
+    assert ended.error is not None
+    assert ended.error.reason == "launch_failed"
+
+
+async def test_a_cancel_while_the_wrapper_starts_ends_the_run_at_once(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    async with house(tmp_path / "home", environment, local=("scripted",)) as gateway:
+        run = await gateway.spawn("scripted", "say hi", backend="scripted", cwd=str(tmp_path))
+        cancelled = await gateway.tasks.cancel("local", run.id)
+        assert cancelled.status is RunStatus.CANCELLED
+        assert cancelled.remote is None

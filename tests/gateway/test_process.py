@@ -1,0 +1,199 @@
+"""The gateway as its users start it: a process."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+
+from gateway.core import json
+from gateway.core.extension import VERSION_HEADER
+from gateway.core.json import JsonObject
+from gateway.core.tokens import read_token
+from gateway.home import Home
+from tests.gateway.house import alive
+from tests.wrappers.launched import gone
+
+COMMAND = (sys.executable, "-P", "-m", "gateway.cli")
+START_S = 60.0  # two shared cores, and the MCP libraries
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    process: asyncio.subprocess.Process
+    url: str
+    home: Home
+    http: httpx.AsyncClient
+
+    async def rpc(self, agent: str, method: str, params: JsonObject) -> JsonObject:
+        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        answer = await self.http.post(f"/agents/{agent}/a2a/jsonrpc", json=body)
+        return answer.json()
+
+    async def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        with anyio.fail_after(START_S):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def started(environment: Mapping[str, str], *arguments: str) -> AsyncGenerator[Gateway, None]:
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, "serve", "--json", *arguments, stdout=subprocess.PIPE, env=dict(environment)
+    )
+    assert process.stdout is not None
+    try:
+        with anyio.fail_after(START_S):
+            ready = json.decode_object(await process.stdout.readline())
+        token = read_token(Path(ready["token_file"]))
+        headers = {"Authorization": f"Bearer {token}", VERSION_HEADER: "1.0"}
+        home = Home(Path(environment["A2A_GATEWAY_HOME"]))
+        async with httpx.AsyncClient(
+            base_url=ready["url"], headers=headers, timeout=START_S
+        ) as http:
+            yield Gateway(process=process, url=ready["url"], home=home, http=http)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def command(environment: Mapping[str, str], *arguments: str) -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        *arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=dict(environment),
+    )
+    with anyio.fail_after(START_S):
+        out, err = await process.communicate()
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+def message(text: str, cwd: Path) -> JsonObject:
+    """What a client that knows only the predecessor's key would send."""
+    metadata = {"nanobot_orchestrator": {"cwd": str(cwd)}}
+    parts = [{"text": text}]
+    return {
+        "message": {"messageId": "m-1", "role": "ROLE_USER", "parts": parts, "metadata": metadata}
+    }
+
+
+async def test_a_gateway_answers_guards_runs_and_ends_leaving_nothing(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    environment["A2A_GATEWAY_LOCAL_AGENTS"] = '["scripted"]'
+    async with started(environment) as gateway:
+        async with httpx.AsyncClient(base_url=gateway.url) as stranger:
+            health = (await stranger.get("/healthz")).json()
+            assert health["status"] == "ok"
+            for method, path in (
+                ("POST", "/mcp"),
+                ("POST", "/agents/scripted/a2a/jsonrpc"),
+                ("GET", "/agents/scripted/a2a/rest/tasks"),
+                ("GET", "/agents/nobody/x"),
+            ):
+                refused = await stranger.request(method, path, json={})
+                assert refused.status_code == 401, path
+            card = (await stranger.get("/agents/scripted/.well-known/agent-card.json")).json()
+            rebound = await stranger.get("/healthz", headers={"Host": "evil.example"})
+            assert rebound.status_code == 421
+        urls = [item["url"] for item in card["supportedInterfaces"]]
+        assert urls[0] == f"{gateway.url}/agents/scripted/a2a/jsonrpc"
+        sent = await gateway.rpc("scripted", "SendMessage", message("say hello", tmp_path))
+        task = sent["result"]["task"]
+        assert task["status"]["state"] == "TASK_STATE_COMPLETED"
+        assert task["artifacts"][-1]["parts"] == [{"text": "hello"}]
+        unknown = await gateway.http.post("/agents/nobody/a2a/jsonrpc", json={})
+        assert unknown.status_code == 404
+        assert "scripted" in unknown.json()["error"]["message"]
+        [wrapper] = gateway.home.wrappers()
+        assert await gateway.stop() == 0
+        assert not alive(wrapper.process.pid)
+    left = {path.name for path in gateway.home.path.iterdir()}
+    assert "gateway.json" not in left
+    assert "launched.json" not in left
+
+
+async def test_the_seven_tools_are_there_once_the_gateway_is(environment: dict[str, str]) -> None:
+    async with started(environment) as gateway:
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+        accept = {"Accept": "application/json, text/event-stream"}
+        answer = await gateway.http.post("/mcp", json=body, headers=accept)
+        assert answer.status_code == 200, answer.text
+        assert "spawn_run" in answer.text
+        assert await gateway.stop() == 0
+
+
+async def test_a_second_gateway_of_a_home_names_the_first(environment: dict[str, str]) -> None:
+    async with started(environment) as gateway:
+        code, _, errors = await command(environment, "serve")
+        assert code == 1
+        assert gateway.url in errors
+        assert "Traceback" not in errors
+        code, out, _ = await command(environment, "status", "--json")
+        assert (code, json.decode(out)["url"]) == (0, gateway.url)
+        code, out, _ = await command(environment, "stop")
+        assert (code, out) == (0, "the gateway was stopped\n")
+        with anyio.fail_after(START_S):
+            assert await gateway.process.wait() == 0
+    code, _, _ = await command(environment, "status")
+    assert code == 1
+
+
+async def test_a_gateway_started_to_be_idle_ends_itself(environment: dict[str, str]) -> None:
+    async with started(environment, "--idle-exit", "0.5") as gateway:
+        with anyio.fail_after(START_S):
+            assert await gateway.process.wait() == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--host", "0.0.0.0"), ("--port", "70000"), ("--idle-exit", "0")],
+    ids=["exposed", "no port", "no time"],
+)
+async def test_a_wrong_command_line_is_one_line(
+    environment: dict[str, str], arguments: tuple[str, ...]
+) -> None:
+    code, out, errors = await command(environment, "serve", *arguments)
+    assert code in (1, 2)
+    assert out == ""
+    assert "Traceback" not in errors
+    assert errors.startswith("a2a-gateway: ")
+
+
+async def test_a_killed_gateway_finds_its_wrapper_and_its_run_again(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    environment["A2A_GATEWAY_LOCAL_AGENTS"] = '["scripted"]'
+    async with started(environment) as gateway:
+        params = message("say one\nask Go on?\nsay two", tmp_path)
+        sent = await gateway.rpc("scripted", "SendMessage", params)
+        task = sent["result"]["task"]
+        assert task["status"]["state"] == "TASK_STATE_INPUT_REQUIRED"
+        [wrapper] = gateway.home.wrappers()
+        gateway.process.kill()
+        await gateway.process.wait()
+    assert alive(wrapper.process.pid)
+    async with started(environment) as gateway:
+        answer = message("yes", tmp_path)
+        answer["message"] |= {"messageId": "m-2", "taskId": task["id"]}
+        del answer["message"]["metadata"]
+        with anyio.fail_after(START_S):
+            while True:  # the run is being taken up again
+                said = await gateway.rpc("scripted", "SendMessage", answer)
+                if "result" in said:
+                    break
+        assert said["result"]["task"]["status"]["state"] == "TASK_STATE_COMPLETED"
+        [same] = gateway.home.wrappers()
+        assert same.process.pid == wrapper.process.pid
+        assert await gateway.stop() == 0
+    await gone(wrapper.process.pid)
