@@ -32,7 +32,8 @@ class Making:
 
     def environment(self, request: CodingRequest | None = None) -> dict[str, str]:
         policy = (request.env_policy if request else None) or "core"
-        return child_environment(self.source, policy, self.mark)
+        passed = {name: self.source[name] for name in self.settings.pass_env if name in self.source}
+        return child_environment(self.source, policy, passed | dict(self.mark))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

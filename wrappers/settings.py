@@ -73,6 +73,11 @@ class WrapperSettings(BaseSettings):
         default=("auto", "ask", "plan"),
         description="The permission modes a caller may ask for, separated by commas.",
     )
+    pass_env: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Further variables that the agent's program gets, separated by commas; a model "
+        "provider's key for one.",
+    )
     max_env_policy: EnvPolicy = Field(
         default="all", description="The most of this environment a caller may ask for."
     )
@@ -84,10 +89,14 @@ class WrapperSettings(BaseSettings):
             [item for item in value.split(os.pathsep) if item] if isinstance(value, str) else value
         )
 
-    @field_validator("permission_modes", mode="before")
+    @field_validator("permission_modes", "pass_env", mode="before")
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
-        return [item.strip() for item in value.split(",")] if isinstance(value, str) else value
+        return (
+            [item.strip() for item in value.split(",") if item.strip()]
+            if isinstance(value, str)
+            else value
+        )
 
 
 def process_environment() -> dict[str, str]:

@@ -1,9 +1,8 @@
 """What every agent must do behind the adapter's interface: the scripted one and the real CLIs."""
 
-import os
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -23,6 +22,7 @@ from gateway.core.events import (
 from gateway.core.extension import ABORT, ALLOW, DENY, Answer, CodingRequest, PendingRequest
 from gateway.core.messages import user_text
 from tests.contract.subjects import Subject, subject_named
+from tests.wrappers.held import holding
 from wrappers.adapter import AgentSession, Ask, Bound, Step, Turn, UnsupportedError, Withdraw
 
 E = TypeVar("E")
@@ -87,41 +87,6 @@ def ended_as_cancelled(steps: list[Step]) -> bool:
 
 def choose(option: str) -> Reply:
     return lambda request: Answer(request_id=request.request_id, option=option)
-
-
-class Held:
-    """A pipe that a command holds open: its data says that the command runs, its end that
-    nothing of it is left (in whatever namespace its processes are)."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "held"
-        os.mkfifo(self._path)
-        self.descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)
-        self.command = f"exec 3>{self._path}; echo up >&3; sleep 600"
-
-    async def taken(self) -> None:
-        with anyio.fail_after(PATIENCE_S):
-            await anyio.wait_readable(self.descriptor)
-        assert os.read(self.descriptor, 64) == b"up\n"
-
-    async def released(self) -> None:
-        """Nobody holds it any more, or ever did."""
-        with anyio.fail_after(PATIENCE_S):
-            while True:
-                try:
-                    if not os.read(self.descriptor, 64):
-                        return
-                except BlockingIOError:
-                    await anyio.wait_readable(self.descriptor)
-
-
-@contextmanager
-def holding(folder: Path) -> Generator[Held]:
-    held = Held(folder)
-    try:
-        yield held
-    finally:
-        os.close(held.descriptor)
 
 
 # -- a turn --------------------------------------------------------------------------------------

@@ -245,7 +245,7 @@ plugins = false
 enabled = false
 """
     (folder / "config.toml").write_text(text, encoding="utf-8")
-    return {"CODEX_HOME": str(folder), key_name: "scripted"}
+    return {"CODEX_HOME": str(folder), key_name: "scripted", "A2A_AGENT_PASS_ENV": key_name}
 
 
 async def _main(port: int) -> None:

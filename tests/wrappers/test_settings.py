@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from wrappers.agents import Making
 from wrappers.settings import WrapperSettings
 
 
@@ -40,3 +41,10 @@ def test_the_users_home_is_not_taken_for_ours(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("A2A_GATEWAY_HOME", raising=False)
     monkeypatch.setenv("HOME", "/home/ada")
     assert WrapperSettings().home != Path("/home/ada")
+
+
+def test_variables_that_the_owner_names_reach_the_agent_too(tmp_path: Path) -> None:
+    settings = WrapperSettings(home=tmp_path, pass_env=("MY_KEY", "NOT_SET", "A2A_AGENT_NAME"))
+    source = {"PATH": "/bin", "MY_KEY": "k", "OTHER": "x", "A2A_AGENT_NAME": "ada"}
+    making = Making(settings=settings, source=source, mark={"MARK": "m"}, folder=tmp_path)
+    assert making.environment() == {"PATH": "/bin", "MY_KEY": "k", "MARK": "m"}
