@@ -196,6 +196,26 @@ async def test_a_killed_wrapper_leaves_no_process_and_tells_the_truth_when_it_is
         assert again["status"]["state"].endswith("COMPLETED")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows another's environment")
+async def test_what_survives_wrapper_and_guardian_is_swept_at_the_next_start(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    async with launched(environment, "scripted") as wrapper:
+        task = await wrapper.send("run sleep 600 & echo $PPID $!; wait", tmp_path, wait=False)
+        guardian = left = 0
+        async for event in wrapper.events(task["id"]):
+            if event["type"] == "command_updated":
+                guardian, left = map(int, event["data"]["output"].split())
+                break
+        wrapper.process.send_signal(signal.SIGSTOP)  # so it cannot sweep up itself
+        os.kill(guardian, signal.SIGKILL)
+        wrapper.process.kill()
+        await wrapper.process.wait()
+    os.kill(left, 0)  # it survived, or the test proves nothing
+    async with launched(environment, "scripted"):
+        await gone(left)
+
+
 # -- mistakes ------------------------------------------------------------------------------------
 
 
