@@ -39,7 +39,7 @@ fmt: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml deploy/constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python" >&2; exit 1; }
-	@echo "installing into .venv (once)"
+	@echo "installing into .venv (once; the agents' programs are large)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c deploy/constraints.txt -e '.[dev]'
 	@touch $@

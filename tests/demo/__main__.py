@@ -45,8 +45,12 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def _demo(transcript: Transcript, folder: Path, real: bool) -> list[str]:
-    """Play every scene; what went wrong, one line each."""
+class DemoFailedError(Exception):
+    """Flows that did not end as they must, one line each."""
+
+
+async def _demo(transcript: Transcript, folder: Path, real: bool) -> None:
+    """Play every scene. Raises: DemoFailedError, NotStartedError, LeftBehindError."""
     transcript.scene("Starting: MCP client → a2a-mcp-bridge (stdio) → gateway → wrappers")
     wrong: list[str] = []
     async with stage(folder, models="real" if real else "scripted") as world:
@@ -61,7 +65,8 @@ async def _demo(transcript: Transcript, folder: Path, real: bool) -> list[str]:
         await _log(world, transcript)
         transcript.scene("Stopping: the client, then the gateway with its wrappers")
     transcript.verdict(True, "no process is left behind")
-    return wrong
+    if wrong:
+        raise DemoFailedError("\n".join(wrong))
 
 
 async def _played(scene: Scene, world: Stage, transcript: Transcript) -> str | None:
@@ -96,17 +101,19 @@ def main() -> int:
     # Into a file or a pipe nobody wants 80 columns.
     transcript = Transcript(Console(width=None if sys.stdout.isatty() else 160))
     began = time.monotonic()
+    wrong = ""
     try:
         with private_folder(arguments.keep) as folder:
-            wrong = anyio.run(_demo, transcript, folder, arguments.real)
-    except (NotStartedError, LeftBehindError) as exc:
-        wrong = [str(exc)]
+            anyio.run(_demo, transcript, folder, arguments.real)
+    except (DemoFailedError, NotStartedError, LeftBehindError) as exc:
+        wrong = str(exc)
+    except KeyboardInterrupt:
+        transcript.say("stopped; everything that was started has ended")
+        return 130
     _outlook(transcript)
     seconds = f"{time.monotonic() - began:.0f} s"
     if wrong:
-        transcript.say(f"[bold red]{len(wrong)} thing(s) went wrong[/] (in {seconds}):")
-        for line in wrong:
-            transcript.say(f"  {escape(line)}")
+        transcript.say(f"[bold red]Something went wrong[/], in {seconds}:\n{escape(wrong)}")
         return 1
     transcript.say(f"[bold green]Every flow ended as it must[/], in {seconds}.")
     return 0

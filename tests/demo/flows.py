@@ -63,7 +63,7 @@ async def play(scene: Scene, stage: Stage, transcript: Transcript) -> None:
         run = await stage.call("get_run", {"run_id": spawned["run_id"]})
         facts = {key: run.get(key) for key in ("status", "last_seq", "summary")}
         transcript.call("get_run", {"run_id": spawned["run_id"]}, facts)
-    _judge(scene, run, seen)
+    judge(scene, run, seen)
     transcript.verdict(True, f"{scene.backend}: {run['status']} after {run['last_seq']} events")
 
 
@@ -98,7 +98,8 @@ async def _answer(
     transcript.call("continue_run", arguments, await stage.call("continue_run", arguments))
 
 
-def _judge(scene: Scene, run: Json, seen: list[Json]) -> None:
+def judge(scene: Scene, run: Json, seen: list[Json]) -> None:
+    """Compare a run with what the scene promised. Raises: WrongEndError."""
     if run["status"] != scene.ends:
         raise WrongEndError(f"ended {run['status']}, not {scene.ends}")
     if missing := scene.shows - {event["type"] for event in seen}:

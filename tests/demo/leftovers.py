@@ -32,7 +32,7 @@ def _by_proc(needle: bytes) -> dict[int, str]:
 
 def _by_ps(needle: str) -> dict[int, str]:
     listing = subprocess.run(
-        ["ps", "-axEww", "-o", "pid=,command="], capture_output=True, text=True, check=False
+        ["ps", "-axEww", "-o", "pid=,command="], capture_output=True, encoding="utf-8", check=False
     )
     rows = (line.strip().partition(" ") for line in listing.stdout.splitlines() if needle in line)
     return {int(pid): command for pid, _, command in rows if not command.startswith("ps -axEww")}

@@ -72,13 +72,14 @@ def private_folder(keep: bool = False) -> Generator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="a2a-demo-")).resolve()
     try:
         yield folder
-    except BaseException:
-        sys.stderr.write(f"logs and databases are kept in {folder}\n")
+    except Exception:
+        keep = True
         raise
-    if keep:
-        sys.stderr.write(f"kept: {folder}\n")
-    else:
-        shutil.rmtree(folder)
+    finally:
+        if keep:
+            sys.stderr.write(f"logs and databases are kept in {folder}\n")
+        else:
+            shutil.rmtree(folder)
 
 
 def plain_environment(folder: Path) -> dict[str, str]:

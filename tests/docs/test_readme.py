@@ -3,7 +3,10 @@
 import importlib
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +33,13 @@ def test_every_make_target_it_names_exists() -> None:
     makefile = (README.parent / "Makefile").read_text("utf-8")
     targets = set(re.findall(r"^(\w+):", makefile, re.MULTILINE))
     assert set(re.findall(r"make (\w+)  ", TEXT)) - targets == set()
+
+
+def test_every_flag_it_names_is_one_of_start_a2a_agent() -> None:
+    command = Path(sys.executable).with_name("start-a2a-agent")
+    done = subprocess.run([command, "--help"], capture_output=True, check=True)
+    flags = set(re.findall(r"(--[a-z-]+)", TEXT.partition("### What a run may do")[2]))
+    assert {flag for flag in flags if flag not in done.stdout.decode()} == set()
 
 
 def test_every_file_it_links_to_exists() -> None:
