@@ -6,8 +6,8 @@ last event that is in our log.
 """
 
 import logging
-from collections.abc import Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Final
 from uuid import uuid4
@@ -44,6 +44,7 @@ from gateway.task_streams import TASK_NOT_FOUND
 from gateway.translation import ENDINGS, Translation
 
 CANCEL_TELL_S: Final = 2.0  # our servers answer a cancel when the run has ended, at most 5 s
+DRAIN_S: Final = 0.5  # the agent's server ends a stream right behind its run's last event
 SAY_TRIES: Final = 3  # of an answer or steer; the request_key makes repeating it harmless
 
 # What the agent's server refuses a follow-up with, and what that is here.
@@ -92,7 +93,7 @@ class ExtensionRun:
         if remote.task_id is None:
             context = await self._context()
             params = first_params(self._writer.run, context)
-            stream = endpoint.stream("SendStreamingMessage", params)
+            stream = endpoint.stream("SendStreamingMessage", params, after=0)
         else:
             await self._tell_cancel()
             params = {"id": remote.task_id}
@@ -102,6 +103,7 @@ class ExtensionRun:
                 for result in results:
                     await self._take(endpoint, result)
                     if self._writer.run.terminal:
+                        await _drain(stream)
                         return
                 self._reach.worked()
                 await self._tell_cancel()
@@ -200,8 +202,6 @@ class ExtensionRun:
             agent_url=endpoint.base_url,
         )
         await self._writer.emit(remote=remote)
-        if facts.get(LAST_SEQ_KEY, 0) != remote.src_seq:
-            raise GapError  # the task is older than this stream: its events come by replay
 
     async def _copy(self, endpoint: Endpoint, seq: int, about: JsonObject) -> None:
         data = as_object(about.get("data"))
@@ -270,6 +270,13 @@ class ExtensionRun:
         except GatewayError as exc:
             logger.info("run %s: the cancel will be repeated: %s", self._writer.run.id, exc)
             self._cancel_told = False
+
+
+async def _drain(stream: AsyncGenerator[list[JsonObject], None]) -> None:
+    """Read the end of a stream that has nothing more to say: its connection can be used again."""
+    with anyio.move_on_after(DRAIN_S), suppress(GatewayError):
+        async for _ in stream:
+            pass
 
 
 def _facts(task: JsonObject) -> JsonObject:

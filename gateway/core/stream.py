@@ -92,12 +92,15 @@ class Streams:
         self._server = server
 
     async def send(self, caller: Caller, params: SendMessageRequest) -> Subscription:
-        """SendStreamingMessage: the task as it is once the message has arrived, then what follows.
+        """SendStreamingMessage: the task as it is once the message has arrived, then what follows;
+        with `Last-Event-ID` every event after that one, so that nothing lies between.
 
         Raises: A2AError.
         """
         with translated("SendStreamingMessage"):
             sent = await self._server.send(caller, params)
+            if caller.extended and caller.last_event_id is not None:
+                return await self._from_there(caller, sent.run)
             granted = await self._from_now(caller, sent.run)
             waits = sent.run.status in WAITING and not caller.extended
             return replace(granted, over=waits)
@@ -120,6 +123,13 @@ class Streams:
                     {"code": "run_ended"},
                 )
             return await self._from_now(caller, run)
+
+    async def _from_there(self, caller: Caller, run: Run) -> Subscription:
+        """The bare task (its ids, its log), then the events: they tell the rest. No SSE id on it,
+        the reader's cursor stays where it was."""
+        task = await self._server.task(caller, run, history=0, artifacts=False)
+        first = replace(_items(caller, run).snapshot(task, run.last_seq), seq=None)
+        return replace(_replay(caller, run), first=first)
 
     async def _from_now(self, caller: Caller, run: Run) -> Subscription:
         items = _items(caller, run)

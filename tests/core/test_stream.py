@@ -132,6 +132,17 @@ async def test_a_replay_yields_every_later_event_exactly_once_then_goes_live(
         assert [event.id for event in everything] == list(range(1, 304))
 
 
+async def test_a_message_sent_again_with_a_cursor_yields_its_run_from_there(tmp_path: Path) -> None:
+    async with served(tmp_path) as on:
+        asked = params("say hi; finish bye", asked={"request_key": "k"})
+        first = await collect(on, "SendStreamingMessage", asked, extended=True, last_event_id=0)
+        again = await collect(on, "SendStreamingMessage", asked, extended=True, last_event_id=1)
+    assert kinds(first)[0] == kinds(again)[0] == "task"
+    assert [event.id for event in first] == [None, 1, 2, None, 3]
+    assert [event.id for event in again] == [None, 2, None, 3]
+    assert first[0].data["result"]["task"]["id"] == again[0].data["result"]["task"]["id"]
+
+
 async def test_without_last_event_id_a_subscription_is_snapshot_then_live(tmp_path: Path) -> None:
     async with puppet_theatre(tmp_path) as (on, puppets):
         task = await on.send("go", configuration={"returnImmediately": True})
