@@ -150,7 +150,10 @@ async def run_gateway(settings: Settings, on_ready: Callable[[str], None]) -> No
     Raises: ExposureError, HomeInUseError, PortTakenError, TokenError, DatabaseLockedError.
     """
     if settings.host not in LOOPBACK:
-        raise ExposureError(settings.host)
+        raise ExposureError(
+            f"{settings.host} is not a loopback address",
+            "listen on 127.0.0.1 and put a proxy with TLS in front",
+        )
     home = Home(settings.home)
     with home.lock():
         token = ensure_token(home.token_file)

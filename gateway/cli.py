@@ -56,6 +56,7 @@ def serve(
 ) -> None:
     """Run the gateway until Ctrl+C or SIGTERM."""
     settings = _settings(home=home, host=host, port=port, idle_exit_s=idle_exit)
+    home_folder = _home(settings)
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.INFO,
@@ -70,7 +71,7 @@ def serve(
     from gateway.core.tokens import TokenError  # noqa: PLC0415
 
     def ready(url: str) -> None:
-        about = {"url": url, "pid": os.getpid(), "token_file": str(Home(settings.home).token_file)}
+        about = {"url": url, "pid": os.getpid(), "token_file": str(home_folder.token_file)}
         _say(about, f"a2a-gateway answers at {url} (home {settings.home})", as_json)
 
     try:
@@ -83,7 +84,7 @@ def serve(
 def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Say whether a gateway runs, and where. Exits with 1 when none does."""
     settings = _settings(home=home)
-    found = Home(settings.home).gateway()
+    found = _home(settings).gateway()
     if found is None:
         _say({"running": False}, f"no gateway runs with home {settings.home}", as_json)
         raise typer.Exit(NOT_RUNNING)
@@ -99,7 +100,7 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
 def stop(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Stop the gateway and its local agents. Remote runs go on, and are found again."""
     settings = _settings(home=home)
-    found = Home(settings.home).gateway()
+    found = _home(settings).gateway()
     if found is None:
         _say({"stopped": False}, f"no gateway runs with home {settings.home}", as_json)
         return
@@ -117,6 +118,13 @@ def _settings(**given: Any) -> Settings:
         return overridden(Settings(), **given)
     except ValidationError as exc:
         _fail(f"settings: {describe(exc)}", USAGE)
+
+
+def _home(settings: Settings) -> Home:
+    try:
+        return Home(settings.home)
+    except (CoreError, OSError) as exc:
+        _fail(f"home: {exc}")
 
 
 def _health(found: Published) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@
         AgentLostError          agent_lost           (it had the run and can no longer be asked)
         StartUnknownError       start_unknown        (it may have the run, and cannot tell)
         LaunchError             launch_failed        (a local wrapper did not start)
-        ExposureError           exposed              (an address that others could reach)
+        ExposureError           exposed              (an address or folder that others could use)
         HomeInUseError          gateway_running
         BridgeError             bridge_missing       (another package answers to `mcp_bridge`)
 
@@ -127,13 +127,12 @@ class LaunchError(GatewayError):
 
 
 class ExposureError(GatewayError):
+    """What the gateway is told to use would let others in; `what` names it, `then` the way out."""
+
     code = "exposed"
 
-    def __init__(self, host: str) -> None:
-        super().__init__(
-            f"{host} is not a loopback address: whoever reaches the gateway runs code through its "
-            "agents; listen on 127.0.0.1 and put a proxy with TLS in front"
-        )
+    def __init__(self, what: str, then: str) -> None:
+        super().__init__(f"{what}: whoever reaches it runs code through the agents here; {then}")
 
 
 class HomeInUseError(GatewayError):

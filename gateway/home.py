@@ -15,9 +15,10 @@ from typing import Final
 
 from gateway.core import json
 from gateway.core.json import JsonObject
-from gateway.errors import HomeInUseError
+from gateway.errors import ExposureError, HomeInUseError
 
 _PRIVATE: Final = 0o077  # permission bits nobody but the owner may have
+_WRITABLE: Final = 0o022
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,12 +120,17 @@ def read_published(path: Path) -> Published | None:
 
 
 class Home:
-    """The folder of one gateway; made on first use."""
+    """The folder of one gateway; made on first use. Raises: ExposureError, when others write it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.expanduser().absolute()
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.path.chmod(0o700)
+        # A folder that was there is not ours to change: it may be /tmp.
+        if self.path.stat().st_mode & _WRITABLE:
+            raise ExposureError(
+                f"folder {self.path} can be written by other users",
+                "chmod 700 it, or choose another --home",
+            )
         self.logs.mkdir(exist_ok=True, mode=0o700)
 
     @property

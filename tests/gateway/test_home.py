@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from gateway.core import json
-from gateway.errors import HomeInUseError
+from gateway.errors import ExposureError, HomeInUseError
 from gateway.home import Home, read_private, read_published, start_time, write_private
 
 
@@ -18,6 +18,16 @@ def test_everything_in_a_home_is_its_owners_alone(tmp_path: Path) -> None:
     with home.lock(), home.published("http://127.0.0.1:1"):
         assert modes(home.path) == {0o600}
     assert home.path.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_others_may_write_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    with pytest.raises(ExposureError, match="chmod 700"):
+        Home(shared)
+    assert shared.stat().st_mode & 0o777 == 0o777
+    assert list(shared.iterdir()) == []
 
 
 def test_one_gateway_a_home(tmp_path: Path) -> None:
