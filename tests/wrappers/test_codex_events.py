@@ -123,6 +123,19 @@ def test_a_cancelled_run_ends_cancelled_whatever_codex_says_of_it() -> None:
         assert end == StatusChanged(status="cancelled", reason="cancelled_by_caller")
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [("failed", -1, "interrupted"), ("failed", 137, "interrupted"), ("completed", 0, "completed")],
+)
+def test_a_command_that_is_killed_after_its_turn_is_interrupted(
+    status: str, code: int, expected: str
+) -> None:
+    # With the sandbox the exit code of a killed command is -1 at one time and 137 at another.
+    late = item("completed", **COMMAND, status=status, exitCode=code)
+    steps = folded(item("started", **COMMAND), ended("interrupted"), late, cancelled=True)
+    assert [step.status for step in steps if isinstance(step, CommandFinished)] == [expected]
+
+
 def test_an_interruption_that_nobody_asked_for_is_a_failure_that_can_go_on() -> None:
     end = folded(ended("interrupted"))[-1]
     assert isinstance(end, RunFailed)

@@ -117,7 +117,7 @@ async def test_commands_see_no_credentials_and_what_the_policy_lets_through(benc
         assert f"GIVEN={policy}" in output
         assert "PATH=" in output
         assert "hidden" not in output
-        assert "SCRIPTED_MODEL_KEY" not in output
+        assert "SCRIPTED_MODEL_KEY=" not in output
         assert ("PLAIN=1" in output) is (policy == "all")
     assert "USER=" not in seen["none"]
 

@@ -181,6 +181,8 @@ class TurnFold:
 
     def item_completed(self, message: Incoming, author: str | None, now: float) -> list[Step]:
         item = as_object(message.params.get("item"))
+        if (self.ended or {}).get("status") == "interrupted" and item.get("status") == "failed":
+            item = {**item, "status": "interrupted"}  # it was killed; its exit code varies
         item_id, kind = str(item.get("id")), item.get("type")
         self._open.pop(item_id, None)
         for piece in ("output", *TEXT_DELTAS.values()):
