@@ -53,6 +53,12 @@ def read_answers(message: Message, pending: Sequence[PendingRequest]) -> list[An
     return found
 
 
+def names_requests(message: Message) -> bool:
+    """True when a message is meant as an answer: it names requests, pending or not."""
+    data = [as_object(part.data) for part in message.parts if isinstance(part, DataPart)]
+    return any("request_id" in one or isinstance(one.get("responses"), list) for one in data)
+
+
 def _ids(pending: Sequence[PendingRequest]) -> str:
     return ", ".join(repr(request.request_id) for request in pending) or "none"
 

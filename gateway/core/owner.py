@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, Literal, TypeAlias
 
-from gateway.core import json, messages
-from gateway.core.answers import AnswerError, read_answers
+from gateway.core import messages
+from gateway.core.answers import AnswerError, names_requests, read_answers
 from gateway.core.clock import Clock, iso
 from gateway.core.deadline import Deadline
 from gateway.core.driver import Driver
@@ -27,7 +27,7 @@ from gateway.core.errors import (
 from gateway.core.events import Event, MessageAdded, RunFailed, StatusChanged
 from gateway.core.extension import Answer
 from gateway.core.log import RunLog
-from gateway.core.messages import DataPart, Message
+from gateway.core.messages import Message
 from gateway.core.record import AfterTerminalError, Run
 from gateway.core.redact import Limits
 from gateway.core.status import RunStatus
@@ -140,7 +140,7 @@ class Owner:
                 raise CancelPendingError(run.id)
             if self.task is None:
                 raise NotSteerableError(run.id, "it is queued and has not started")
-            if run.pending or self._answered_by(message):
+            if run.pending or names_requests(message):
                 await self._answer(message, principal)
                 return "answered"
             await self._driver.steer(message)
@@ -171,14 +171,6 @@ class Owner:
         except AnswerError as exc:
             code = "already_answered" if exc.request_id in self._answered else exc.code
             raise AnswerRefusedError(code, str(exc)) from exc
-
-    def _answered_by(self, message: Message) -> bool:
-        """True for a message that names a request which was answered already."""
-        return any(
-            isinstance(part, DataPart)
-            and json.as_object(part.data).get("request_id") in self._answered
-            for part in message.parts
-        )
 
     async def _note(self, message: Message) -> None:
         await self.writer.emit(

@@ -57,6 +57,11 @@ def _column(run: Run, name: str) -> Any:
             return getattr(run, name)
 
 
+def remote_text(remote: Remote) -> str:
+    """The JSON text of where a run lives."""
+    return json.encode(asdict(remote))
+
+
 def _dump(value: Remote | Result | RunError | None) -> str | None:
     return None if value is None else json.encode(asdict(value))
 

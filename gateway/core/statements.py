@@ -18,7 +18,7 @@ from gateway.core.errors import (
     InvalidInputError,
     RequestConflictError,
 )
-from gateway.core.record import Run, Session
+from gateway.core.record import Remote, Run, Session
 from gateway.core.schema import (
     ACTIVE_STATUSES,
     SCHEMA_VERSION,
@@ -125,8 +125,9 @@ def append(
         connection.execute(sa.insert(events), [_event_row(before.id, entry) for entry in entries])
     if chunk_rows := [row for entry in entries for row in chunk_rows_of(before.id, entry)]:
         connection.execute(sa.insert(chunks), chunk_rows)
-    if backend_session_id is not None or after.remote is not before.remote:
-        _bind_session(connection, after, backend_session_id)
+    moved_to = after.remote if _whereabouts(after) != _whereabouts(before) else None
+    if backend_session_id is not None or moved_to is not None:
+        _bind_session(connection, after, backend_session_id, moved_to)
 
 
 def read_events(
@@ -209,12 +210,19 @@ def _next_name(connection: sa.Connection, session: Session) -> str:
             return f"agent{last}"
 
 
-def _bind_session(connection: sa.Connection, run: Run, backend_session_id: str | None) -> None:
+def _whereabouts(run: Run) -> tuple[str | None, str | None] | None:
+    """What a session keeps of its run's remote; `src_seq` moves with every event and is not it."""
+    return None if run.remote is None else (run.remote.task_id, run.remote.context_id)
+
+
+def _bind_session(
+    connection: sa.Connection, run: Run, backend_session_id: str | None, remote: Remote | None
+) -> None:
     changed: dict[str, Any] = {"updated_at": run.updated_at}
     if backend_session_id is not None:
         changed["backend_session_id"] = backend_session_id
-    if run.remote is not None:
-        changed["remote"] = rows.run_row(run)["remote"]
+    if remote is not None:
+        changed["remote"] = rows.remote_text(remote)
     connection.execute(sa.update(sessions).where(sessions.c.id == run.context_id).values(changed))
 
 

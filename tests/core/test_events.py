@@ -14,11 +14,26 @@ from gateway.core.events import (
     encode,
 )
 
-CONTRACT_TYPES = (
-    "run_started status_changed agent_message message_added reasoning command_started "
-    "command_updated command_finished file_changed tool_started tool_finished artifact_added "
-    "todo_updated input_required auth_required rejected run_completed run_failed"
-).split()
+CONTRACT_TYPES = [
+    "run_started",
+    "status_changed",
+    "agent_message",
+    "message_added",
+    "reasoning",
+    "command_started",
+    "command_updated",
+    "command_finished",
+    "file_changed",
+    "tool_started",
+    "tool_finished",
+    "artifact_added",
+    "todo_updated",
+    "input_required",
+    "auth_required",
+    "rejected",
+    "run_completed",
+    "run_failed",
+]
 
 _SAMPLES: dict[str, Any] = {
     "str": "text",

@@ -414,3 +414,18 @@ async def test_a_split_payload_is_read_by_range_and_put_back_whole(tmp_path: Pat
             read += piece.content
             at += len(piece.content)
         assert read.decode() == text
+
+
+async def test_an_answer_to_nothing_is_refused_and_never_a_steer(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        run, puppet = await on.begin()
+        several = Message(
+            message_id="a",
+            role="user",
+            parts=(DataPart(data={"responses": [{"request_id": "nope", "option": "allow"}]}),),
+        )
+        for message in (_answer("nope"), several):
+            with pytest.raises(AnswerRefusedError) as refused:
+                await on.tasks.send(principal=ME, agent="puppet", message=message, run_id=run.id)
+            assert refused.value.code == "request_gone"
+        assert puppet.heard == []
