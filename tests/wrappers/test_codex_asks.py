@@ -234,10 +234,15 @@ def new_mark() -> str:
     return str(uuid.uuid4().int)[:12]  # a number of seconds that no other test sleeps
 
 
+def holding(mark: str) -> str:
+    """A script whose command opens the gate and goes on; its shell stays what it is meanwhile."""
+    return f"@sh sleep {mark} & echo up > gate; wait; true\n@say no"
+
+
 @pytest.mark.parametrize("sandbox", ["workspace-write", "danger-full-access"])
 async def test_a_cancelled_run_leaves_no_process_and_no_trace(bench: Bench, sandbox: str) -> None:
     session, gate, mark = await bench.open(), Gate(bench.work), new_mark()
-    script = f"@sh sleep {mark} & echo up > gate; sleep {mark}.5\n@say no"
+    script = holding(mark)
     steps: list[Step] = []
     processes = Processes(mark)
     with anyio.fail_after(PATIENCE_S):
@@ -264,7 +269,7 @@ async def test_a_run_that_is_abandoned_leaves_no_process(bench: Bench) -> None:
     session, gate, mark = await bench.open(), Gate(bench.work), new_mark()
     processes = Processes(mark)
     with anyio.fail_after(PATIENCE_S):
-        turn = turn_of(f"@sh echo up > gate; sleep {mark}\n@say no")
+        turn = turn_of(holding(mark))
         async with contextlib.aclosing(session.run(turn)) as steps:
             async for step in steps:
                 if isinstance(step, CommandStarted):
@@ -281,7 +286,7 @@ async def test_closing_the_adapter_ends_every_process_of_it(bench: Bench) -> Non
     session, gate, mark = await bench.open(), Gate(bench.work), new_mark()
     steps: list[Step] = []
     with anyio.fail_after(PATIENCE_S):
-        turn = turn_of(f"@sh echo up > gate; sleep {mark}", sandbox="danger-full-access")
+        turn = turn_of(holding(mark), sandbox="danger-full-access")
         async for step in session.run(turn):
             steps.append(step)
             if isinstance(step, CommandStarted):
