@@ -139,6 +139,7 @@ class Runs:
                     request=_keyed(CodingRequest(request_key=key)),
                     run_id=run.id,
                 )
+                # A message to a run starts none: only the type says that it could.
                 did = "steered" if sent.did == "started" else sent.did
                 return _continued(sent.run, did, None)
             except RunEndedError:

@@ -41,6 +41,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def main() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     home = Path(os.environ["A2A_GATEWAY_HOME"])
     with (home / "starts").open("a", encoding="utf-8") as starts:
         starts.write(f"{os.getpid()} {os.getsid(0)} {os.environ['A2A_GATEWAY_IDLE_EXIT_S']}\n")
@@ -63,10 +64,8 @@ def main() -> None:
     )
     published.chmod(0o600)
     published.replace(home / "gateway.json")
-    ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda _number, _frame: ended.set())
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    ended.wait()
+    signal.sigwait({signal.SIGTERM})
 
 
 if __name__ == "__main__":

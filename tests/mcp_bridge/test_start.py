@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -76,9 +77,11 @@ def end(pid: int, number: int = signal.SIGTERM) -> None:
 def gone(home: Path) -> None:
     """Wait until nothing listens where the gateway of `home` was; it is not ours to wait for."""
     url = urlsplit(str(json.loads((home / "gateway.json").read_text("utf-8"))["url"]))
+    deadline = time.monotonic() + PATIENCE_S
     with suppress(ConnectionError):
-        while True:
+        while time.monotonic() < deadline:
             socket.create_connection((url.hostname or "", url.port or 0), PATIENCE_S).close()
+        pytest.fail(f"something still listens at {url.netloc}")
 
 
 @pytest.mark.promise("relay.one")
