@@ -147,13 +147,21 @@ class Runs:
         return await self._resume(run, message, key)
 
     async def _resume(self, run: Run, message: Message, key: str | None) -> ContinuedRun:
-        """A new run of a finished run's session, under the same settings."""
+        """A new run of a finished run's session, under the same settings.
+
+        The answer's form was asked of that run alone, so the schema is not inherited.
+        """
         if speech.only_answers(message):
             raise RunEndedError(run.id, run.status)
         if run.status is RunStatus.REJECTED:
             raise RefusedError(f"run {run.id} was rejected: nothing to go on with; use spawn_run")
         request = run.request.model_copy(
-            update={"request_key": key, "nickname": run.nickname, "run_id": None}
+            update={
+                "request_key": key,
+                "nickname": run.nickname,
+                "run_id": None,
+                "output_schema": None,
+            }
         )
         sent = await self._tasks.send(
             principal=self._principal,
