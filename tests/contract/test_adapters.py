@@ -117,7 +117,7 @@ async def test_the_vendors_session_is_bound_before_the_work_begins(subject: Subj
 async def test_a_command_shows_its_start_and_its_end(subject: Subject) -> None:
     session = await subject.adapter().open(subject.context())
     steps = await play(session, subject.language.command.format("printf marked > file; echo out"))
-    assert (subject.cwd / "file").read_text() == "marked"
+    assert (subject.cwd / "file").read_text("utf-8") == "marked"
     started, finished = of(CommandStarted, steps), of(CommandFinished, steps)
     assert len(started) == len(finished) == 1
     assert "printf marked" in (started[0].command or "")

@@ -68,7 +68,7 @@ class Bench:
         path = self.home / "codex" / "config.toml"
         lines = [f"{key} = {str(value).lower()}" for key, value in provider.items()]
         text = path.read_text("utf-8").replace('wire_api = "responses"', "\n".join(lines))
-        path.write_text(text.replace("env_key", "# env_key"))
+        path.write_text(text.replace("env_key", "# env_key"), "utf-8")
 
     def said(self, index: int = -1) -> str:
         """Everything a request to the model held, as text."""

@@ -220,9 +220,9 @@ async def test_a_repository_cannot_run_hooks_or_servers(claude: Case) -> None:
     hook = {"hooks": [{"type": "command", "command": f"touch {claude.folder}/hooked"}]}
     started = {"matcher": "*", **hook}
     hooks = {"SessionStart": [started], "UserPromptSubmit": [hook], "PreToolUse": [started]}
-    (folder / "settings.json").write_text(json.dumps({"hooks": hooks}))
+    (folder / "settings.json").write_text(json.dumps({"hooks": hooks}), "utf-8")
     server = {"command": "touch", "args": [f"{claude.folder}/served"]}
-    (claude.cwd / ".mcp.json").write_text(json.dumps({"mcpServers": {"evil": server}}))
+    (claude.cwd / ".mcp.json").write_text(json.dumps({"mcpServers": {"evil": server}}), "utf-8")
 
     await claude.run(lines("@sh true", "@say ok"))
 

@@ -191,11 +191,11 @@ class Gate:
 
     async def open(self) -> None:
         """Let the command go on that reads the pipe."""
-        await anyio.to_thread.run_sync(self.path.write_text, "go", abandon_on_cancel=True)
+        await anyio.to_thread.run_sync(self.path.write_text, "go", "utf-8", abandon_on_cancel=True)
 
     async def reached(self) -> None:
         """Wait for the command that writes to the pipe."""
-        await anyio.to_thread.run_sync(self.path.read_text, abandon_on_cancel=True)
+        await anyio.to_thread.run_sync(self.path.read_text, "utf-8", abandon_on_cancel=True)
 
 
 async def test_a_message_into_a_running_turn_is_heard(bench: Bench) -> None:
