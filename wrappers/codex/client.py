@@ -26,11 +26,15 @@ OVERRIDES: Final = (
     "features.default_mode_request_user_input=true",  # else questions exist in plan mode only
     "suppress_unstable_features_warning=true",
 )
-# Notifications nobody reads; not sending them saves parsing.
+# Notifications nobody reads; not sending them saves parsing. A message's text comes whole with its
+# item: in pieces it would fill the callers' contexts with what they are told again.
 QUIET: Final = (
     "account/rateLimits/updated",
     "app/list/updated",
+    "item/agentMessage/delta",
+    "item/plan/delta",
     "item/reasoning/summaryPartAdded",
+    "item/reasoning/summaryTextDelta",
     "item/reasoning/textDelta",
     "remoteControl/status/changed",
     "skills/changed",

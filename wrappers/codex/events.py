@@ -24,12 +24,6 @@ from wrappers.codex.deltas import Deltas
 from wrappers.codex.requests import Asked, ask
 from wrappers.codex.wire import Incoming
 
-# Text that comes in pieces -> what it is going to be.
-TEXT_DELTAS: Final[Mapping[str, str]] = {
-    "item/agentMessage/delta": "message",
-    "item/plan/delta": "plan",
-    "item/reasoning/summaryTextDelta": "reasoning",
-}
 OUTPUT_DELTA: Final = "item/commandExecution/outputDelta"
 Handle: TypeAlias = "Callable[[TurnFold, Incoming, str | None, float], list[Step]]"
 
@@ -46,7 +40,7 @@ class TurnFold:
         self.plan: str | None = None  # proposed in plan mode
         self.usage = outcome.Usage()
         self._open: dict[str, tuple[JsonObject, str | None]] = {}
-        self._deltas: Deltas[tuple[str, str]] = Deltas()  # (item id, kind)
+        self._output: Deltas[str] = Deltas()  # a command's, by its item id
         self._final: str | None = None
         self._last: str | None = None
         self._diff = ""
@@ -56,7 +50,7 @@ class TurnFold:
     @property
     def due(self) -> float | None:
         """When `flush` has something to say."""
-        return self._deltas.due
+        return self._output.due
 
     @property
     def commands_open(self) -> bool:
@@ -86,7 +80,7 @@ class TurnFold:
 
     def flush(self, now: float) -> list[Step]:
         """The gathered pieces whose time has come."""
-        return [self._piece(key, text) for key, text in self._deltas.ripe(now)]
+        return [self._piece(item_id, text) for item_id, text in self._output.ripe(now)]
 
     def answered(self, answer: Answer) -> Asked | None:
         """The open request that `answer` closes; None when it is gone."""
@@ -113,7 +107,7 @@ class TurnFold:
 
     def close(self, left: str) -> list[Step]:
         """End what is open: its items as `left`, its requests as withdrawn."""
-        steps: list[Step] = [self._piece(key, text) for key, text in self._deltas.rest()]
+        steps: list[Step] = [self._piece(item_id, text) for item_id, text in self._output.rest()]
         for item, author in self._open.values():
             steps += items.left_open(item, author, left)
         steps += [Withdraw(request_id=request_id) for request_id in self.asks]
@@ -143,15 +137,11 @@ class TurnFold:
         )
         return [diff]
 
-    def _piece(self, key: tuple[str, str], text: str) -> Step:
-        item_id, kind = key
+    def _piece(self, item_id: str, text: str) -> Step:
         item, author = self._open.get(item_id, ({}, None))
-        if kind == "output":
-            extra = merge_null({"status": "in_progress", "agent": author})
-            command = item.get("command")
-            return CommandUpdated(command=command, output=text, tool_use_id=item_id, extra=extra)
-        extra = merge_null({"phase": kind, "item_id": item_id, "delta": text, "agent": author})
-        return StatusChanged(status=self.waiting, extra=extra)
+        extra = merge_null({"status": "in_progress", "agent": author})
+        command = item.get("command")
+        return CommandUpdated(command=command, output=text, tool_use_id=item_id, extra=extra)
 
     # -- one method per message ----------------------------------------------------------------
 
@@ -185,8 +175,7 @@ class TurnFold:
             item = {**item, "status": "interrupted"}  # it was killed; its exit code varies
         item_id, kind = str(item.get("id")), item.get("type")
         self._open.pop(item_id, None)
-        for piece in ("output", *TEXT_DELTAS.values()):
-            self._deltas.take((item_id, piece))  # the whole follows here
+        self._output.take(item_id)  # the whole follows here
         if author is None and kind == "agentMessage" and not item.get("questions"):
             self._last = str(item.get("text") or "")
             if item.get("phase") in (None, "final_answer"):
@@ -195,10 +184,9 @@ class TurnFold:
             self.plan = str(item.get("text") or "")
         return [*items.finished(item, author)]
 
-    def delta(self, message: Incoming, author: str | None, now: float) -> list[Step]:
-        kind = TEXT_DELTAS.get(message.method, "output")
+    def output(self, message: Incoming, author: str | None, now: float) -> list[Step]:
         text = str(message.params.get("delta") or "")
-        self._deltas.add((str(message.params.get("itemId")), kind), text, now)
+        self._output.add(str(message.params.get("itemId")), text, now)
         return self.flush(now)
 
     def diff(self, message: Incoming, author: str | None, now: float) -> list[Step]:
@@ -248,7 +236,6 @@ _HANDLES: Final[Mapping[str, Handle]] = {
     "turn/diff/updated": TurnFold.diff,
     "thread/tokenUsage/updated": TurnFold.tokens,
     "serverRequest/resolved": TurnFold.resolved,
-    OUTPUT_DELTA: TurnFold.delta,
-    **dict.fromkeys(TEXT_DELTAS, TurnFold.delta),
+    OUTPUT_DELTA: TurnFold.output,
 }
 HANDLED: Final = frozenset(_HANDLES)

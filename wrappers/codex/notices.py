@@ -22,10 +22,13 @@ WARNINGS: Final = frozenset(
 IGNORED: Final = frozenset(
     {
         "autoApprovalReview/strictReviewRequired",
+        "item/agentMessage/delta",
         "item/commandExecution/terminalInteraction",
         "item/fileChange/outputDelta",
         "item/fileChange/patchUpdated",
+        "item/plan/delta",
         "item/reasoning/summaryPartAdded",
+        "item/reasoning/summaryTextDelta",
         "item/reasoning/textDelta",
         "mcpServer/oauthLogin/completed",
         "model/safetyBuffering/updated",
