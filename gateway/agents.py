@@ -19,8 +19,8 @@ from gateway.card import CARD_PATH, Card, read_card
 from gateway.client import LOOPBACK, Clients, Endpoint, Link
 from gateway.core.errors import InvalidInputError
 from gateway.core.extension import CodingRequest
+from gateway.core.face.tokens import TokenError, read_token
 from gateway.core.json import JsonObject
-from gateway.core.tokens import TokenError, read_token
 from gateway.errors import UnknownAgentError
 from gateway.home import Home, read_private, read_published, write_private
 from gateway.launcher import Launcher

@@ -20,14 +20,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.agents import Registry
 from gateway.client import LOOPBACK, Clients
-from gateway.core.guard import Guard
-from gateway.core.listing import RunQuery
-from gateway.core.routes import health_route
+from gateway.core.face.guard import Guard
+from gateway.core.face.routes import health_route
+from gateway.core.face.serving import Listener
+from gateway.core.face.tokens import ensure_token
 from gateway.core.server import task_server
-from gateway.core.serving import Listener
 from gateway.core.status import ACTIVE
+from gateway.core.store.listing import RunQuery
 from gateway.core.tasks import Tasks
-from gateway.core.tokens import ensure_token
 from gateway.drivers import AgentDriver
 from gateway.errors import BridgeError, ExposureError
 from gateway.faces import PREFIX, Faces

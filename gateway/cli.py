@@ -66,9 +66,9 @@ def serve(
         logging.getLogger(chatty).setLevel(logging.WARNING)
     # Inline: `status` and `stop` answer without the server's 0.8 s of imports.
     from gateway.app import run_gateway  # noqa: PLC0415
-    from gateway.core.serving import PortTakenError, run  # noqa: PLC0415
-    from gateway.core.sqlite import DatabaseLockedError  # noqa: PLC0415
-    from gateway.core.tokens import TokenError  # noqa: PLC0415
+    from gateway.core.face.serving import PortTakenError, run  # noqa: PLC0415
+    from gateway.core.face.tokens import TokenError  # noqa: PLC0415
+    from gateway.core.store.sqlite import DatabaseLockedError  # noqa: PLC0415
 
     def ready(url: str) -> None:
         about = {"url": url, "pid": os.getpid(), "token_file": str(home_folder.token_file)}

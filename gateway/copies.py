@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 from gateway.client import Endpoint
 from gateway.core import events
-from gateway.core.cards import JSONRPC_PATH
 from gateway.core.events import Event, MessageAdded, RunStarted, StatusChanged
+from gateway.core.face.cards import JSONRPC_PATH
 from gateway.core.json import JsonObject
 from gateway.core.record import Remote
 from gateway.core.redact import Payload

@@ -15,9 +15,9 @@ from starlette.types import Receive, Scope, Send
 from gateway.agents import Registry
 from gateway.artifacts import objects
 from gateway.card import Card
-from gateway.core.cards import Face, Skill, build_card
+from gateway.core.face.cards import Face, Skill, build_card
+from gateway.core.face.routes import face_routes
 from gateway.core.json import JsonObject
-from gateway.core.routes import face_routes
 from gateway.core.tasks import Tasks
 
 PREFIX: Final = "/agents/"

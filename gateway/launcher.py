@@ -18,8 +18,8 @@ from typing import Final
 import anyio
 
 from gateway.core import json
+from gateway.core.face.tokens import TokenError, read_token
 from gateway.core.json import JsonObject, as_object
-from gateway.core.tokens import TokenError, read_token
 from gateway.errors import LaunchError
 from gateway.home import Home, Process, Published, read_private, start_time, write_private
 

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from gateway.core.listing import RunQuery
 from gateway.core.record import Run
 from gateway.core.status import RunStatus
+from gateway.core.store.listing import RunQuery
 from gateway.core.tasks import Tasks
 from mcp_bridge.arguments import RunReference
 from mcp_bridge.errors import RefusedError

@@ -9,11 +9,11 @@ from gateway.core.clock import iso
 from gateway.core.errors import NotCancelableError, RunEndedError
 from gateway.core.extension import CodingRequest
 from gateway.core.json import as_object
-from gateway.core.listing import RunQuery, encode_cursor
 from gateway.core.messages import Message
 from gateway.core.record import Run
 from gateway.core.redact import refs_of
 from gateway.core.status import WAITING, RunStatus
+from gateway.core.store.listing import RunQuery, encode_cursor
 from gateway.core.tasks import EventPage, Tasks
 from mcp_bridge import pages, speech, views
 from mcp_bridge.arguments import (

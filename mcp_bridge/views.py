@@ -5,9 +5,9 @@ Pure; knows no tool and no limit.
 
 from gateway.core import json, redact
 from gateway.core.clock import iso
-from gateway.core.entry import Recorded
 from gateway.core.json import JsonObject
 from gateway.core.record import Run
+from gateway.core.store.entry import Recorded
 from mcp_bridge.results import RunError, RunEvent, RunResult, RunView, WholeRun
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gateway.core.cards import Skill
 from gateway.core.extension import CodingRequest, Sandbox
+from gateway.core.face.cards import Skill
 from wrappers.adapter import Adapter
 from wrappers.environment import child_environment
 from wrappers.settings import WrapperSettings

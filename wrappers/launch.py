@@ -124,9 +124,9 @@ def _settings(given: dict[str, Any]) -> WrapperSettings:
 
 def _serve(name: str, settings: WrapperSettings, *, as_json: bool) -> None:
     # Half a second of imports that a wrong command line need not wait for.
-    from gateway.core.serving import PortTakenError, run  # noqa: PLC0415
-    from gateway.core.sqlite import DatabaseLockedError  # noqa: PLC0415
-    from gateway.core.tokens import TokenError  # noqa: PLC0415
+    from gateway.core.face.serving import PortTakenError, run  # noqa: PLC0415
+    from gateway.core.face.tokens import TokenError  # noqa: PLC0415
+    from gateway.core.store.sqlite import DatabaseLockedError  # noqa: PLC0415
     from wrappers.ready import Ready  # noqa: PLC0415
     from wrappers.serve import ExposureError, serve  # noqa: PLC0415
 

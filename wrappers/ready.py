@@ -10,8 +10,8 @@ from pathlib import Path
 import orjson
 
 from gateway.core import json
-from gateway.core.cards import JSONRPC_PATH
-from gateway.core.guard import CARD_PATH
+from gateway.core.face.cards import JSONRPC_PATH
+from gateway.core.face.guard import CARD_PATH
 from gateway.core.json import JsonObject
 
 

@@ -16,16 +16,16 @@ from typing import Final
 
 from starlette.applications import Starlette
 
-from gateway.core.cards import Face, build_card
 from gateway.core.errors import InvalidInputError
 from gateway.core.extension import CodingRequest
-from gateway.core.guard import LOOPBACK_NAMES, Guard
+from gateway.core.face.cards import Face, build_card
+from gateway.core.face.guard import LOOPBACK_NAMES, Guard
+from gateway.core.face.routes import face_routes, health_route
+from gateway.core.face.serving import Listener
+from gateway.core.face.tokens import ensure_token
 from gateway.core.json import JsonObject
-from gateway.core.routes import face_routes, health_route
 from gateway.core.server import task_server
-from gateway.core.serving import Listener
 from gateway.core.tasks import Tasks
-from gateway.core.tokens import ensure_token
 from wrappers.adapter import Adapter, UnsupportedError
 from wrappers.agents import Agent, Making
 from wrappers.ceilings import check_ceilings

@@ -9,11 +9,11 @@ from dataclasses import replace
 from typing import Final
 
 from gateway.core import json, messages
-from gateway.core.entry import RequestKey
 from gateway.core.errors import InvalidInputError, SessionConflictError
 from gateway.core.extension import CodingRequest
 from gateway.core.messages import Message
 from gateway.core.record import Session
+from gateway.core.store.entry import RequestKey
 
 CONTEXT_ID_MAX: Final = 128  # the column's width; clients may choose a contextId
 

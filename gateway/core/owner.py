@@ -26,11 +26,11 @@ from gateway.core.errors import (
 )
 from gateway.core.events import Event, MessageAdded, RunFailed, StatusChanged
 from gateway.core.extension import Answer
-from gateway.core.log import RunLog
 from gateway.core.messages import Message
 from gateway.core.record import AfterTerminalError, Run
 from gateway.core.redact import Limits
 from gateway.core.status import RunStatus
+from gateway.core.store.log import RunLog
 from gateway.core.writer import RunWriter
 
 CANCEL_CONFIRM_S: Final = 60.0  # then the run ends without its agent's word

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from gateway.core.driver import DriverFactory
-from gateway.core.log import RunLog
 from gateway.core.redact import Limits
-from gateway.core.sqlite import Durability, SqliteEngine
+from gateway.core.store.log import RunLog
+from gateway.core.store.sqlite import Durability, SqliteEngine
 from gateway.core.supervisor import Supervisor
 from gateway.core.tasks import Tasks
 

@@ -16,12 +16,12 @@ from gateway.core.clock import Clock
 from gateway.core.driver import DriverFactory
 from gateway.core.errors import RunNotFoundError
 from gateway.core.events import Rejected
-from gateway.core.log import RunLog
 from gateway.core.messages import Message
 from gateway.core.owner import Did, Owner
 from gateway.core.record import Run
 from gateway.core.redact import Limits
 from gateway.core.status import WAITING
+from gateway.core.store.log import RunLog
 
 STOP_GRACE_S: Final = 5.0  # what drivers get to end their agents when the server stops
 

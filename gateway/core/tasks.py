@@ -13,7 +13,6 @@ from typing import Final, Literal
 from gateway.core import json, redact
 from gateway.core.binding import request_key, session_of
 from gateway.core.clock import Clock
-from gateway.core.entry import PayloadSlice, Recorded
 from gateway.core.errors import (
     CoreError,
     InvalidInputError,
@@ -23,11 +22,12 @@ from gateway.core.errors import (
 )
 from gateway.core.extension import CodingRequest, InvalidRequestError, read_request
 from gateway.core.json import JsonObject
-from gateway.core.listing import RunPage, RunQuery
-from gateway.core.log import RunLog
 from gateway.core.messages import Message
 from gateway.core.record import Run, Session
 from gateway.core.status import WAITING, RunStatus
+from gateway.core.store.entry import PayloadSlice, Recorded
+from gateway.core.store.listing import RunPage, RunQuery
+from gateway.core.store.log import RunLog
 from gateway.core.supervisor import Supervisor
 
 FOLLOW_BATCH: Final = 256

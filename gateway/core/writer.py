@@ -12,12 +12,12 @@ from typing import Final, TypeAlias
 
 from gateway.core import json, redact
 from gateway.core.clock import Clock
-from gateway.core.entry import Entry, Recorded
 from gateway.core.events import Event, encode
-from gateway.core.log import RunLog
 from gateway.core.record import Remote, Run, Session, apply
 from gateway.core.redact import Limits
 from gateway.core.status import RunStatus
+from gateway.core.store.entry import Entry, Recorded
+from gateway.core.store.log import RunLog
 
 WINDOW: Final = 512  # events emitted and not yet durable; then the driver waits
 BATCH_MAX: Final = 256  # events of one append

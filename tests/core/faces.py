@@ -10,15 +10,15 @@ import anyio
 import httpx
 from starlette.applications import Starlette
 
-from gateway.core.cards import Skill, build_card
 from gateway.core.driver import DriverFactory
 from gateway.core.extension import EXTENSIONS_HEADER, LAST_EVENT_ID_HEADER, URI, CodingRequest
-from gateway.core.guard import Guard
+from gateway.core.face.cards import Skill, build_card
+from gateway.core.face.guard import Guard
+from gateway.core.face.routes import Face, face_routes, health_route
+from gateway.core.face.serving import Listener
 from gateway.core.json import JsonObject
 from gateway.core.record import Run
-from gateway.core.routes import Face, face_routes, health_route
 from gateway.core.server import task_server
-from gateway.core.serving import Listener
 from gateway.core.tasks import Tasks
 from tests.core.drivers import Player
 from tests.core.puppet import Puppet

@@ -6,7 +6,7 @@ from a2a.types import AgentCard
 from google.protobuf.json_format import ParseDict
 
 from gateway.core import extension, json
-from gateway.core.cards import Skill, build_card, card_page
+from gateway.core.face.cards import Skill, build_card, card_page
 from tests.core.faces import served
 
 

@@ -11,9 +11,9 @@ from gateway.core import errors
 from gateway.core.errors import InvalidInputError
 from gateway.core.events import RunCompleted
 from gateway.core.extension import URI, CodingRequest
+from gateway.core.face.refusals import A2A_ERRORS
 from gateway.core.json import JsonObject
 from gateway.core.record import Remote
-from gateway.core.refusals import A2A_ERRORS
 from tests.core.faces import AGENT, headers, params, puppet_theatre, served
 
 

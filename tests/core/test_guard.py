@@ -14,8 +14,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from gateway.core.caller import LOCAL, caller_of
-from gateway.core.guard import MAX_BODY, Guard, nested_deeper
+from gateway.core.face.caller import LOCAL, caller_of
+from gateway.core.face.guard import MAX_BODY, Guard, nested_deeper
 from tests.core.faces import headers, params, served
 
 TOKEN = "t" * 43

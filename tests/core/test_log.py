@@ -10,16 +10,16 @@ import anyio
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from gateway.core.entry import Entry, Recorded
 from gateway.core.errors import FencedError, PayloadNotFoundError
 from gateway.core.events import AgentMessage, RunStarted
 from gateway.core.extension import CodingRequest
-from gateway.core.log import RunLog
 from gateway.core.messages import user_text
 from gateway.core.record import Remote, Run, Session, apply
 from gateway.core.redact import Limits
-from gateway.core.sqlite import DatabaseLockedError, SqliteEngine
 from gateway.core.status import RunStatus
+from gateway.core.store.entry import Entry, Recorded
+from gateway.core.store.log import RunLog
+from gateway.core.store.sqlite import DatabaseLockedError, SqliteEngine
 from gateway.core.writer import RunWriter
 
 RUN = Run(

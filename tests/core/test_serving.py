@@ -8,14 +8,14 @@ import anyio
 import httpx
 import pytest
 
-from gateway.core.serving import Listener, PortTakenError
+from gateway.core.face.serving import Listener, PortTakenError
 
 SERVER = """
 import asyncio, sys
 from starlette.applications import Starlette
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
-from gateway.core.serving import Listener, run
+from gateway.core.face.serving import Listener, run
 
 async def forever(request):
     async def body():

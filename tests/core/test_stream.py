@@ -8,9 +8,9 @@ from typing import Any
 import anyio
 import pytest
 
-from gateway.core import stream
 from gateway.core.events import AgentMessage, Reasoning, RunCompleted, StatusChanged
 from gateway.core.extension import URI
+from gateway.core.face import stream
 from gateway.core.json import JsonObject
 from tests.core.faces import Served, Sse, headers, params, puppet_theatre, read_sse, served
 from tests.core.puppet import ME

@@ -18,9 +18,9 @@ from gateway.core.errors import (
 )
 from gateway.core.events import AgentMessage, AuthRequired, RunCompleted, RunFailed, StatusChanged
 from gateway.core.extension import CodingRequest, Limits
-from gateway.core.listing import RunQuery
 from gateway.core.messages import DataPart, Message, user_text
 from gateway.core.status import RunStatus
+from gateway.core.store.listing import RunQuery
 from tests.core.puppet import ME, stage
 
 

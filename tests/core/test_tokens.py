@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.tokens import TokenError, ensure_token, read_token
+from gateway.core.face.tokens import TokenError, ensure_token, read_token
 
 
 def test_a_token_is_made_once_and_only_its_owner_may_read_it(tmp_path: Path) -> None:

@@ -6,16 +6,17 @@ import pytest
 from a2a.types import StreamResponse
 from google.protobuf.json_format import MessageToDict, ParseDict
 
-from gateway.core import json, messages, snapshot, wire
-from gateway.core.entry import Recorded
+from gateway.core import json, messages
 from gateway.core.events import EVENT_TYPES
 from gateway.core.extension import URI, CodingRequest, PendingRequest
+from gateway.core.face import snapshot, wire
+from gateway.core.face.snapshot import Spoken
+from gateway.core.face.wire import TaskItems
 from gateway.core.json import JsonObject
 from gateway.core.messages import user_text
 from gateway.core.record import Result, Run, RunError
-from gateway.core.snapshot import Spoken
 from gateway.core.status import RunStatus
-from gateway.core.wire import TaskItems
+from gateway.core.store.entry import Recorded
 
 AT = 1_764_000_000_123_456
 ISO = "2025-11-24T16:00:00.123456Z"

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from gateway.core import json
-from gateway.core.serving import Listener
+from gateway.core.face.serving import Listener
 
 Answer = Callable[[Request], Awaitable[Response]]
 

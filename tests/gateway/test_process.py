@@ -15,8 +15,8 @@ import pytest
 
 from gateway.core import json
 from gateway.core.extension import VERSION_HEADER
+from gateway.core.face.tokens import read_token
 from gateway.core.json import JsonObject
-from gateway.core.tokens import read_token
 from gateway.home import Home
 from tests.gateway.house import alive
 from tests.wrappers.launched import gone

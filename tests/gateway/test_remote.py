@@ -4,7 +4,6 @@ from typing import Any
 import anyio
 import pytest
 
-from gateway.core.cards import build_card
 from gateway.core.errors import (
     AnswerRefusedError,
     InvalidInputError,
@@ -19,6 +18,7 @@ from gateway.core.events import (
     RunFailed,
     StatusChanged,
 )
+from gateway.core.face.cards import build_card
 from gateway.core.messages import DataPart, Message, user_text
 from gateway.core.record import Run
 from gateway.core.status import RunStatus

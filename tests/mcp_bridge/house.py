@@ -14,9 +14,9 @@ from starlette.applications import Starlette
 
 from gateway.core import json
 from gateway.core.errors import InvalidInputError
-from gateway.core.guard import Guard
+from gateway.core.face.guard import Guard
+from gateway.core.face.serving import Listener
 from gateway.core.json import JsonObject
-from gateway.core.serving import Listener
 from mcp_bridge import server
 from mcp_bridge.tools import Runs
 from tests.core.puppet import ME, Puppet, Stage, stage

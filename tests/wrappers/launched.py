@@ -13,8 +13,8 @@ import anyio
 import httpx
 
 from gateway.core import extension, json
+from gateway.core.face.tokens import read_token
 from gateway.core.json import JsonObject, as_object
-from gateway.core.tokens import read_token
 
 COMMAND = (sys.executable, "-P", "-m", "wrappers.launch")
 START_S = 30.0  # two shared cores

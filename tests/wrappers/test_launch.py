@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from gateway.core import json
-from gateway.core.tokens import read_token
+from gateway.core.face.tokens import read_token
 from tests.wrappers.launched import COMMAND, START_S, Launched, gone, launched, refused, spoken
 from wrappers.agents import agent_named
 

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.core.caller import CLOSING
+from gateway.core.face.caller import CLOSING
 
 GRACE_S: Final = 3  # uvicorn alone waits without end for one blocking request
 BACKLOG: Final = 2048

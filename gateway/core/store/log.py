@@ -11,12 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway.core import chunks, statements
-from gateway.core.entry import Entry, PayloadSlice, Recorded, RequestKey
-from gateway.core.listing import RunPage, RunQuery, select_page
 from gateway.core.record import Run, Session
 from gateway.core.redact import Payload
-from gateway.core.sqlite import SqliteEngine
+from gateway.core.store import chunks, statements
+from gateway.core.store.entry import Entry, PayloadSlice, Recorded, RequestKey
+from gateway.core.store.listing import RunPage, RunQuery, select_page
+from gateway.core.store.sqlite import SqliteEngine
 
 TAIL_EVENTS: Final = 64  # committed events an active run keeps in memory for readers at its end
 

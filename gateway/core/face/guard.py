@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.core.caller import LOCAL, PRINCIPAL
+from gateway.core.face.caller import LOCAL, PRINCIPAL
 
 CARD_PATH: Final = "/.well-known/agent-card.json"
 HEALTH_PATH: Final = "/healthz"

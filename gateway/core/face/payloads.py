@@ -11,11 +11,11 @@ from a2a.utils.errors import A2AError
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from gateway.core.a2a_server import A2AServer
-from gateway.core.caller import caller_of, check_terms
-from gateway.core.entry import PayloadSlice
 from gateway.core.errors import InvalidInputError
-from gateway.core.refusals import rest_error, translated
+from gateway.core.face.a2a_server import A2AServer
+from gateway.core.face.caller import caller_of, check_terms
+from gateway.core.face.refusals import rest_error, translated
+from gateway.core.store.entry import PayloadSlice
 
 SLICE: Final = 256 * 1024  # bytes of one payload read: four chunk rows
 SLICE_MAX: Final = 1024 * 1024  # bytes of one answer to a range or limit

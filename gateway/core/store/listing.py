@@ -7,11 +7,11 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from gateway.core import rows
 from gateway.core.errors import InvalidInputError
 from gateway.core.record import Run
-from gateway.core.schema import runs
 from gateway.core.status import RunStatus
+from gateway.core.store import rows
+from gateway.core.store.schema import runs
 
 PAGE_MAX: Final = 200
 

@@ -7,11 +7,11 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from typing import Final
 
-from gateway.core import wire
-from gateway.core.entry import Recorded
+from gateway.core.face import wire
+from gateway.core.face.snapshot import Spoken
 from gateway.core.record import Run
-from gateway.core.snapshot import Spoken
 from gateway.core.status import WAITING
+from gateway.core.store.entry import Recorded
 from gateway.core.tasks import Tasks
 
 READ_BATCH: Final = 500  # events of one read

@@ -17,16 +17,17 @@ from a2a.utils.errors import A2AError, InvalidParamsError, UnsupportedOperationE
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gateway.core import extension, json, wire
-from gateway.core.a2a_server import A2AServer
-from gateway.core.caller import Caller, check_terms
-from gateway.core.entry import Recorded
+from gateway.core import extension, json
 from gateway.core.errors import ReplayError
+from gateway.core.face import wire
+from gateway.core.face.a2a_server import A2AServer
+from gateway.core.face.caller import Caller, check_terms
+from gateway.core.face.refusals import going_away, translated
+from gateway.core.face.wire import Item, TaskItems
 from gateway.core.json import JsonObject
 from gateway.core.record import Run
-from gateway.core.refusals import going_away, translated
 from gateway.core.status import TERMINAL, WAITING, RunStatus
-from gateway.core.wire import Item, TaskItems
+from gateway.core.store.entry import Recorded
 
 KEEP_ALIVE_S: Final = 15.0  # half of the shortest idle cut of common proxies (30 s)
 _LINE_ENDS: Final = {ord(char): f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"}

@@ -37,15 +37,16 @@ from a2a.utils.proto_utils import validate_proto_required_fields
 from a2a.utils.task import validate_history_length, validate_page_size
 from google.protobuf.json_format import MessageToDict
 
-from gateway.core import extension, messages, snapshot
-from gateway.core.caller import Caller, check_terms
-from gateway.core.cards import Face
+from gateway.core import extension, messages
+from gateway.core.face import snapshot
+from gateway.core.face.caller import Caller, check_terms
+from gateway.core.face.cards import Face
+from gateway.core.face.refusals import going_away, translated
+from gateway.core.face.spoken import recall
 from gateway.core.json import JsonObject
-from gateway.core.listing import RunQuery
 from gateway.core.record import Run
-from gateway.core.refusals import going_away, translated
-from gateway.core.spoken import recall
 from gateway.core.status import STATUS_OF_STATE, RunStatus
+from gateway.core.store.listing import RunQuery
 from gateway.core.tasks import Sent, Tasks
 
 HISTORY_DEFAULT: Final = 100  # messages of a task when the caller names no number

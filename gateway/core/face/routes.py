@@ -24,14 +24,20 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from gateway.core import extension, json
-from gateway.core.a2a_server import CALLER, A2AServer
-from gateway.core.caller import caller_of
-from gateway.core.cards import JSONRPC_PATH, REST_PATH, CardPage, Face, card_page
-from gateway.core.guard import CARD_PATH, HEALTH_PATH
+from gateway.core.face.a2a_server import CALLER, A2AServer
+from gateway.core.face.caller import caller_of
+from gateway.core.face.cards import JSONRPC_PATH, REST_PATH, CardPage, Face, card_page
+from gateway.core.face.guard import CARD_PATH, HEALTH_PATH
+from gateway.core.face.payloads import PayloadRoute
+from gateway.core.face.refusals import rest_error
+from gateway.core.face.stream import (
+    REST_FRAMING,
+    EventStream,
+    Streams,
+    Subscription,
+    jsonrpc_framing,
+)
 from gateway.core.messages import whole_numbers
-from gateway.core.payloads import PayloadRoute
-from gateway.core.refusals import rest_error
-from gateway.core.stream import REST_FRAMING, EventStream, Streams, Subscription, jsonrpc_framing
 from gateway.core.tasks import Tasks
 
 __all__ = ["Face", "face_routes", "health_route"]

@@ -10,16 +10,17 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from gateway.core import rows
-from gateway.core.chunks import chunk_rows_of
-from gateway.core.entry import Entry, Recorded, RequestKey
 from gateway.core.errors import (
     FencedError,
     InvalidInputError,
     RequestConflictError,
 )
 from gateway.core.record import Remote, Run, Session
-from gateway.core.schema import (
+from gateway.core.status import RunStatus
+from gateway.core.store import rows
+from gateway.core.store.chunks import chunk_rows_of
+from gateway.core.store.entry import Entry, Recorded, RequestKey
+from gateway.core.store.schema import (
     ACTIVE_STATUSES,
     SCHEMA_VERSION,
     chunks,
@@ -31,7 +32,6 @@ from gateway.core.schema import (
     runs,
     sessions,
 )
-from gateway.core.status import RunStatus
 
 
 def prepare(connection: sa.Connection) -> str:

@@ -12,7 +12,8 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gateway.core import extension, messages, wire
+from gateway.core import extension, messages
+from gateway.core.face import wire
 from gateway.core.json import JsonObject
 from gateway.core.messages import DataPart, Message, TextPart
 from gateway.core.record import Result, Run

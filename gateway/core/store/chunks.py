@@ -8,10 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from gateway.core import json, redact
-from gateway.core.entry import Entry, PayloadSlice
 from gateway.core.errors import PayloadNotFoundError
 from gateway.core.redact import Payload
-from gateway.core.schema import chunks, events
+from gateway.core.store.entry import Entry, PayloadSlice
+from gateway.core.store.schema import chunks, events
 
 
 def chunk_rows_of(run_id: str, entry: Entry) -> list[dict[str, Any]]:

@@ -14,10 +14,10 @@ from google.protobuf.json_format import MessageToDict
 
 from gateway.core import extension, json, messages, redact
 from gateway.core.clock import iso
-from gateway.core.entry import Recorded
 from gateway.core.json import JsonObject
 from gateway.core.messages import DataPart, InvalidMessageError, Message, TextPart
 from gateway.core.status import TASK_STATES, RunStatus
+from gateway.core.store.entry import Recorded
 
 FINAL_RESPONSE: Final = "final-response"  # the artifact id of a run's answer
 MESSAGE_TYPES: Final = (
