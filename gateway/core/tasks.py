@@ -31,7 +31,7 @@ from gateway.core.store.log import RunLog
 from gateway.core.supervisor import Supervisor
 
 FOLLOW_BATCH: Final = 256
-RESOLVED_WAIT_S: Final = 5.0  # as long as a cancel waits for its confirmation
+TAKEN_UP_S: Final = 5.0  # as long as a cancel waits for its confirmation
 
 Did = Literal["started", "attached", "answered", "steered", "resumed"]
 
@@ -152,19 +152,19 @@ class Tasks:
             if isinstance(exc, RunNotFoundError) and run.terminal:
                 raise RunEndedError(run_id, run.status) from exc
             raise
-        if did == "answered":
-            return Sent(run=await self._resolved(principal, run), did=did)
+        if did != "steered":
+            return Sent(run=await self._taken_up(principal, run), did=did)
         return Sent(run=await self.get(principal, run_id), did=did)
 
-    async def _resolved(self, principal: str, before: Run) -> Run:
-        """The run once its log says that a request of `before` is resolved, at most a while later.
+    async def _taken_up(self, principal: str, before: Run) -> Run:
+        """The run once its log says that the answer or retry took effect, at most a while later.
 
-        An answer that goes on to another server comes back as an event. A caller who was told
-        `input_required` before that would answer again, and by then the run may have ended.
+        One that goes on to another server comes back as an event. A caller who was told that the
+        run still waits would answer again, and by then the run may have ended.
         """
-        until = time.monotonic() + RESOLVED_WAIT_S
+        until = time.monotonic() + TAKEN_UP_S
         run = await self.get(principal, before.id)
-        while run.pending == before.pending and not run.terminal:
+        while run.status in WAITING and run.pending == before.pending:
             if not await self.log.changed(run.id, run.last_seq, max(0.0, until - time.monotonic())):
                 break
             run = await self.get(principal, before.id)

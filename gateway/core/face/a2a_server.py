@@ -45,13 +45,12 @@ from gateway.core.face.refusals import going_away, translated
 from gateway.core.face.spoken import recall
 from gateway.core.json import JsonObject
 from gateway.core.record import Run
-from gateway.core.status import STATUS_OF_STATE, RunStatus
+from gateway.core.status import STATUS_OF_STATE
 from gateway.core.store.listing import RunQuery
 from gateway.core.tasks import Sent, Tasks
 
 HISTORY_DEFAULT: Final = 100  # messages of a task when the caller names no number
 PAGE_DEFAULT: Final = 50  # specification 3.1.4
-TAKEN_UP_S: Final = 10.0  # for an agent to say that it tries again
 CALLER: Final = "caller"  # key in a call context's state
 
 T = TypeVar("T")
@@ -74,7 +73,7 @@ class A2AServer(RequestHandler):
         return run
 
     async def send(self, caller: Caller, params: SendMessageRequest) -> Sent:
-        """Hand a message to Tasks; when it was a retry, returns once that began."""
+        """Hand a message to Tasks, in this face's terms."""
         check_terms(caller, self.face.required)
         validate_proto_required_fields(params)
         validate_history_length(params.configuration)
@@ -87,7 +86,7 @@ class A2AServer(RequestHandler):
             await self.run(caller, run_id)
         elif self.face.check is not None:
             self.face.check(request)
-        sent = await self.tasks.send(
+        return await self.tasks.send(
             principal=caller.principal,
             agent=self.face.agent,
             message=message,
@@ -96,21 +95,6 @@ class A2AServer(RequestHandler):
             context_id=params.message.context_id or None,
             metadata=_plain(params.metadata) if params.HasField("metadata") else None,
         )
-        if sent.did != "resumed":
-            return sent
-        return Sent(run=await self._taken_up(caller, sent.run), did=sent.did)
-
-    async def _taken_up(self, caller: Caller, run: Run) -> Run:
-        """An agent that was told to try again says so in an event; until then the run looks as if
-        it still waited for what was just said."""
-        deadline = asyncio.get_running_loop().time() + TAKEN_UP_S
-        while run.status is RunStatus.AUTH_REQUIRED:
-            left = deadline - asyncio.get_running_loop().time()
-            if left <= 0:
-                break
-            await self.tasks.log.changed(run.id, run.last_seq, left)
-            run = await self.tasks.get(caller.principal, run.id)
-        return run
 
     async def task(
         self, caller: Caller, run: Run, *, history: int | None = None, artifacts: bool = True
