@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 import anyio.to_thread
+from pydantic import ValidationError
 
-from gateway.core.extension import CodingRequest
+from gateway.core.extension import CodingRequest, describe
 from gateway.core.json import JsonObject
 from gateway.core.record import Session
 from gateway.core.tasks import Tasks
@@ -70,21 +71,24 @@ async def place(tasks: Tasks, backends: Backends, principal: str, arguments: Spa
 def _request(arguments: SpawnRun, config: BackendConfig) -> CodingRequest:
     cwd = workplace.folder(arguments.cwd, local=arguments.backend != REMOTE)
     profile = arguments.profile
-    return CodingRequest(
-        cwd=cwd,
-        role=arguments.role,
-        nickname=(arguments.nickname or "").strip() or None,
-        profile=None if profile is None else workplace.read_profile(profile, cwd),
-        output_schema=arguments.output_schema,
-        request_key=arguments.request_key,
-        permission_mode=config.permission_mode,
-        sandbox=config.sandbox,
-        model=config.model,
-        effort=config.effort,
-        limits=config.limits,
-        isolation=config.isolation,
-        env_policy=config.env_policy,
-    )
+    try:
+        return CodingRequest(
+            cwd=cwd,
+            role=arguments.role,
+            nickname=(arguments.nickname or "").strip() or None,
+            profile=None if profile is None else workplace.read_profile(profile, cwd),
+            output_schema=arguments.output_schema,
+            request_key=arguments.request_key,
+            permission_mode=config.permission_mode,
+            sandbox=config.sandbox,
+            model=config.model,
+            effort=config.effort,
+            limits=config.limits,
+            isolation=config.isolation,
+            env_policy=config.env_policy,
+        )
+    except ValidationError as exc:
+        raise RefusedError(describe(exc)) from exc
 
 
 async def _session(tasks: Tasks, principal: str, arguments: SpawnRun) -> Session | None:

@@ -74,7 +74,8 @@ class AgentSession(Protocol):
     """One context's conversation. At most one `run` at a time."""
 
     def run(self, turn: Turn) -> AsyncIterator[Step]:
-        """The events of one turn, coalesced, the last one terminal (run_completed, run_failed,
+        """The events of one turn, coalesced: run_started, before anything that waits for somebody
+        (only an end may come without it), and the last one terminal (run_completed, run_failed,
         rejected, status_changed{cancelled}) or auth_required (then a later `run` retries).
 
         Closing the iterator early stops the agent's work. Never raises for what the vendor did:

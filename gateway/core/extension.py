@@ -77,6 +77,10 @@ DENY: Final = "deny"
 ABORT: Final = "abort"
 
 
+# Names are said by people and models and printed in terminals: letters of any script, no controls.
+NAME_PATTERN: Final = r"^[^\W_][\w .-]{0,63}$"
+
+
 class _Wire(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -103,7 +107,7 @@ class Limits(_Wire):
 class Parent(_Wire):
     """The run that asked for this one, as the caller knows it."""
 
-    run_id: str
+    run_id: Annotated[str, Field(max_length=64)]
     depth: Annotated[int, Field(ge=0)] = 0
 
 
@@ -117,8 +121,8 @@ class CodingRequest(_Wire):
     """
 
     cwd: str | None = None
-    role: str | None = None
-    nickname: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    role: Annotated[str, Field(max_length=64)] | None = None
+    nickname: Annotated[str, Field(pattern=NAME_PATTERN)] | None = None
     profile: Profile | None = None
     output_schema: dict[str, Any] | None = None
     permission_mode: PermissionMode | None = None
@@ -130,8 +134,8 @@ class CodingRequest(_Wire):
     isolation: Literal["none", "worktree"] | None = None
     request_key: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     parent: Parent | None = None
-    run_id: str | None = None
-    session_id: str | None = None
+    run_id: Annotated[str, Field(max_length=128)] | None = None
+    session_id: Annotated[str, Field(max_length=128)] | None = None
     trace: dict[str, str] | None = None
 
 
@@ -214,6 +218,8 @@ def describe(error: ValidationError) -> str:
     where = ".".join(str(part) for part in first["loc"]) or "value"
     if first["type"] == "extra_forbidden":
         return f"unknown field {where!r}"
+    if first["type"] == "string_pattern_mismatch":  # the names are the only patterns here
+        return f"{where}: takes letters, digits, spaces, '.', '_', '-'; at most 64 characters"
     return f"{where}: {first['msg']}"
 
 

@@ -20,6 +20,8 @@ from tests.mcp_bridge.house import House
         ({"prompt": None}, "Either prompt or input_message is required"),
         ({"prompt": "  \n"}, "Either prompt or input_message is required"),
         ({"prompt": 7}, "prompt: Input should be a valid string"),
+        ({"nickname": "../../evil"}, "nickname: takes letters, digits"),
+        ({"nickname": "a\x1b[2J"}, "nickname: takes letters, digits"),
         ({"session_mode": "resume"}, "session_id is required when session_mode is resume"),
         ({"session_mode": "resume", "session_id": "../x"}, "Unknown session_id: ../x"),
         ({"input_message": {"role": "user", "parts": []}}, "input_message.parts: "),

@@ -87,7 +87,7 @@ async def test_refused_credentials_ask_to_log_in_and_the_run_can_be_tried_again(
 async def test_without_a_login_the_model_is_not_even_asked(bench: Bench) -> None:
     bench.configure(requires_openai_auth=True)
     steps = await play(await bench.open(), "@say hello")
-    assert types(steps) == ["auth_required"]
+    assert types(steps) == ["run_started", "auth_required"]
     assert not bench.model.requests
 
 

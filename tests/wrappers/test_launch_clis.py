@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from tests.models import anthropic_messages, openai_responses
 from tests.wrappers.held import PATIENCE_S, holding
-from tests.wrappers.launched import Launched, launched
+from tests.wrappers.launched import Launched, launched, spoken
 from wrappers.codex.adapter import find_codex
 
 
@@ -72,3 +73,28 @@ async def test_the_end_of_the_wrapper_is_the_end_of_its_agents_command(
             code = await case.wrapper.process.wait()
         assert code == (0 if number == signal.SIGTERM else -number)
         await held.released()
+
+
+async def test_an_agent_that_nobody_logged_in_waits_for_it_and_tries_again_on_the_same_run(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    # Codex says so before it starts a turn: the run once failed on its way to auth_required.
+    if find_codex(None, os.defpath) is None:
+        pytest.skip("no codex program; the extra `codex` brings one")
+    work = tmp_path / "work"
+    work.mkdir()
+    async with launched(environment, "codex") as wrapper:
+        task = await wrapper.send("hello", work)
+        assert task["status"]["state"] == "TASK_STATE_AUTH_REQUIRED", task
+        assert "codex login" in task["status"]["message"]["parts"][0]["text"]
+        again = {**spoken("again", work), "taskId": task["id"]}
+        answered = (await wrapper.rpc("SendMessage", {"message": again}))["task"]
+        assert answered["status"]["state"] == "TASK_STATE_AUTH_REQUIRED"
+        types: list[str] = []
+        async with aclosing(wrapper.events(task["id"])) as events:
+            async for event in events:
+                types.append(event["type"])
+                if types.count("auth_required") == 2:
+                    break
+        assert types[0] == "run_started"
+        assert types.count("run_started") == 1

@@ -8,7 +8,14 @@ import os
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
-from gateway.core.events import AuthRequired, Event, Rejected, RunFailed, StatusChanged
+from gateway.core.events import (
+    AuthRequired,
+    Event,
+    Rejected,
+    RunFailed,
+    RunStarted,
+    StatusChanged,
+)
 from gateway.core.extension import Answer
 from gateway.core.json import as_object
 from gateway.core.messages import Message
@@ -92,7 +99,8 @@ class CodexSession:
             client = self._client = await self._server.client()
             self._server.busy(client, self, on=True)
             if not await self._server.logged_in(client):
-                return [outcome.not_logged_in()]
+                begun = RunStarted(extra={"thread_id": self._thread})
+                return [begun, outcome.not_logged_in()]
             notes = await self._load(client, turn)
             return [*notes, *await self._begin(client, turn)]
         except UnsupportedError as exc:
