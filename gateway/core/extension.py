@@ -20,6 +20,9 @@ Event, in `metadata[URI]` of a status or artifact update (the SSE item carries `
  "data": {"command": "ls", "output": "a.txt\\n", "status": "completed", "exit_code": 0}}
 ```
 
+Replay: with the extension active, `Last-Event-ID: <seq>` on SubscribeToTask yields every later event
+exactly once, on ended tasks too, and goes live; on SendStreamingMessage the same after the task.
+
 Pending request, in `data.pending` of an `input_required` event and in the data part
 `{"pending": [...]}` of an INPUT_REQUIRED status message:
 

@@ -89,7 +89,8 @@ class Installation:
             raise UnsupportedError(
                 "permission_mode",
                 "Claude Code does not skip permissions as root; start the wrapper with "
-                "--run-as USER or, in a container, with --allow-root, or use permission_mode ask",
+                "--run-as USER or, in a container, with --allow-root (A2A_AGENT_RUN_AS, "
+                "A2A_AGENT_ALLOW_ROOT=true for one the gateway starts), or use permission_mode ask",
             )
         if request.sandbox not in (None, "danger-full-access"):
             raise UnsupportedError(
