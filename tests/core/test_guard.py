@@ -201,7 +201,8 @@ async def test_a_length_over_the_limit_is_refused_before_anything_is_read() -> N
     answers: list[Message] = []
 
     async def receive() -> Message:
-        raise AssertionError("the body was read")
+        assert answers[-1]["body"], "the body was read before the answer was given"
+        return {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
         answers.append(message)
@@ -218,6 +219,28 @@ async def test_a_length_over_the_limit_is_refused_before_anything_is_read() -> N
     }
     await routes.guarded(scope, receive, send)
     assert answers[0]["status"] == 413
+
+
+async def test_a_refused_client_is_heard_out_so_that_no_reset_overtakes_the_answer(
+    tmp_path: Path,
+) -> None:
+    # A client that sends 5 MB before it reads once saw a broken connection instead of HTTP 413.
+    async with served(tmp_path, token=TOKEN) as on:
+        port = int(on.base_url.rpartition(":")[2])
+        head = (
+            "POST /a2a/jsonrpc HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            f"Authorization: Bearer {TOKEN}\r\nContent-Length: {5 * MAX_BODY}\r\n\r\n"
+        )
+        answer = b""
+        with anyio.fail_after(20):
+            async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+                await stream.send(head.encode())
+                for _ in range(5):
+                    await stream.send(b" " * MAX_BODY)
+                async for piece in stream:
+                    answer += piece
+        assert answer.startswith(b"HTTP/1.1 413")
+        assert b"at most" in answer
 
 
 @pytest.mark.parametrize(

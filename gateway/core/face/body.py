@@ -1,0 +1,103 @@
+"""A request's body within its limits, and how a request is refused while it is still being sent.
+
+Pure ASGI. A server that closes while bytes arrive resets the connection, and the reset overtakes
+the answer: the client would learn that something broke, not why. So what a refused client still
+sends is read and thrown away, for a while.
+"""
+
+import re
+from typing import Final
+
+import anyio
+from starlette.types import Message, Receive, Send
+
+from gateway.core import json
+
+MAX_BODY: Final = 4 * 1024 * 1024  # bytes; twice the largest message the predecessor took
+MAX_DEPTH: Final = 64  # JSON nesting; the SDK's parser runs into the recursion limit at 1000
+DRAIN_BYTES: Final = 64 * 1024 * 1024  # of a refused body; whoever sends more is cut off
+DRAIN_S: Final = 5.0
+
+_STRING: Final = re.compile(rb'"(?:[^"\\]+|\\.)*+"?', re.DOTALL)
+_ALL_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
+_NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+
+
+class Body:
+    """The body of one request, of at most `most` bytes."""
+
+    def __init__(self, receive: Receive, length: str | None, most: int) -> None:
+        self._receive = receive
+        self._length = int(length) if length is not None and length.isdecimal() else 0
+        self._most = most
+        self._over = False  # the last of it has arrived
+
+    async def read(self) -> bytes:
+        """All of it. Raises: Refusal."""
+        if self._length > self._most:
+            raise self._too_large()
+        pieces: list[bytes] = []
+        size = 0
+        while not self._over:
+            message = await self._next()
+            if message["type"] == "http.disconnect":
+                raise Refusal(400, "disconnected", "the request ended early")
+            piece: bytes = message.get("body", b"")
+            size += len(piece)
+            if size > self._most:
+                raise self._too_large()
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    async def drain(self) -> None:
+        """Read what is left and keep none of it."""
+        size = 0
+        with anyio.move_on_after(DRAIN_S):
+            while not self._over and size < DRAIN_BYTES:
+                size += len((await self._next()).get("body", b""))
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        self._over = message["type"] == "http.disconnect" or not message.get("more_body", False)
+        return message
+
+    def _too_large(self) -> "Refusal":
+        return Refusal(413, "too_large", f"a request body has at most {self._most} bytes")
+
+
+class Refusal(Exception):
+    """The answer that ends a request before any route sees it."""
+
+    def __init__(self, status: int, code: str, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.code = code
+        self.text = text
+
+    async def send(self, send: Send, body: Body) -> None:
+        """Say it at once, and close when the client has heard it."""
+        content = json.encode({"error": {"code": self.code, "message": self.text}}).encode()
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(content)).encode()),
+            (b"connection", b"close"),
+        ]
+        if self.status == 401:
+            headers.append((b"www-authenticate", b"Bearer"))
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": content, "more_body": True})
+        await body.drain()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def nested_deeper(body: bytes, most: int) -> bool:
+    """True when the JSON text opens more than `most` arrays and objects inside each other."""
+    if body.count(b"[") + body.count(b"{") <= most:
+        return False
+    left = _STRING.sub(b"", body).translate(_ALL_SQUARE, _NOT_BRACKETS)
+    for _ in range(most):
+        peeled = left.replace(b"[]", b"")  # every innermost pair at once
+        if len(peeled) == len(left):
+            return len(left) > 2 * most  # brackets that never close: not JSON
+        left = peeled
+    return bool(left)
