@@ -92,8 +92,11 @@ class Listener:
             timeout_graceful_shutdown=GRACE_S,
         )
         self._server = _Server(config, lambda: on_ready(self.base_url) if on_ready else None)
-        with self._ended_by_signals() if signals else nullcontext():
-            await self._server.serve(sockets=[self._socket])
+        try:
+            with self._ended_by_signals() if signals else nullcontext():
+                await self._server.serve(sockets=[self._socket])
+        finally:
+            self._socket.close()  # uvicorn does, unless it is cancelled
 
     def stop(self, drain_s: float = 0.0) -> None:
         """Begin the end: no connection is taken any more; at most GRACE_S.
