@@ -2,12 +2,13 @@
 # make test    every test
 # make check   format, lint, types, layers
 # make bench   latencies, as a table
-# make faults  only the tests that kill processes and cut links
+# make faults  kill -9 at random moments, 100 rounds of each kind (ROUNDS=n)
 # make fmt     put the code in form
 
 # The newest interpreter that is at least 3.11; another one: make PYTHON=/path/to/python test
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+ROUNDS ?= 100
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 # Text without an encoding is a bug on the next machine: Python warns, and warnings are errors.
@@ -22,7 +23,7 @@ test: $(INSTALLED)
 	$(RUN) -m pytest $(ARGS)
 
 faults: $(INSTALLED)
-	$(RUN) -m pytest tests/faults $(ARGS)
+	$(RUN) -m pytest tests/faults -s --rounds $(ROUNDS) $(ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

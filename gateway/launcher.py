@@ -83,8 +83,14 @@ class Launcher:
             return slot.running
 
     async def stop(self) -> None:
-        """Stop every wrapper that a gateway of this home started, side by side."""
+        """Stop every wrapper that a gateway of this home started, side by side.
+
+        Those of a gateway that was killed too, although nobody asked this one for them.
+        """
         running = [slot.running for slot in self._slots.values() if slot.running is not None]
+        used = {wrapper.process for wrapper in running}
+        found = [self._adopted(published) for published in self._home.wrappers()]
+        running += [wrapper for wrapper in found if wrapper.process not in used]
         with anyio.CancelScope(shield=True):
             async with anyio.create_task_group() as group:
                 for wrapper in running:
@@ -116,6 +122,8 @@ class Launcher:
     async def _start(self, agent: str) -> Running:
         log = self._home.logs / f"{agent}.log"
         child = await self._spawn(agent, log)
+        process = Process(pid=child.pid, start_time=start_time(child.pid))
+        self._remember(agent, process)  # before it is ready: we may be killed meanwhile
         try:
             with anyio.fail_after(self._timeout_s):
                 ready = await _ready_line(agent, child)
@@ -130,8 +138,6 @@ class Launcher:
             with anyio.CancelScope(shield=True):
                 await _end(child)
             raise
-        process = Process(pid=child.pid, start_time=start_time(child.pid))
-        self._remember(agent, process)
         logger.info("agent %s started, pid %d, %s", agent, child.pid, ready["base_url"])
         token_file = ready.get("token_file")
         return Running(

@@ -1,12 +1,5 @@
 """The gateway as its users start it: a process."""
 
-import asyncio
-import signal
-import subprocess
-import sys
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -14,68 +7,10 @@ import httpx
 import pytest
 
 from gateway.core import json
-from gateway.core.extension import VERSION_HEADER
-from gateway.core.face.tokens import read_token
 from gateway.core.json import JsonObject
-from gateway.home import Home
 from tests.gateway.house import alive
+from tests.gateway.process import START_S, command, started
 from tests.wrappers.launched import gone
-
-COMMAND = (sys.executable, "-P", "-m", "gateway.cli")
-START_S = 60.0  # two shared cores, and the MCP libraries
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gateway:
-    process: asyncio.subprocess.Process
-    url: str
-    home: Home
-    http: httpx.AsyncClient
-
-    async def rpc(self, agent: str, method: str, params: JsonObject) -> JsonObject:
-        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        answer = await self.http.post(f"/agents/{agent}/a2a/jsonrpc", json=body)
-        return answer.json()
-
-    async def stop(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        with anyio.fail_after(START_S):
-            return await self.process.wait()
-
-
-@asynccontextmanager
-async def started(environment: Mapping[str, str], *arguments: str) -> AsyncGenerator[Gateway, None]:
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND, "serve", "--json", *arguments, stdout=subprocess.PIPE, env=dict(environment)
-    )
-    assert process.stdout is not None
-    try:
-        with anyio.fail_after(START_S):
-            ready = json.decode_object(await process.stdout.readline())
-        token = read_token(Path(ready["token_file"]))
-        headers = {"Authorization": f"Bearer {token}", VERSION_HEADER: "1.0"}
-        home = Home(Path(environment["A2A_GATEWAY_HOME"]))
-        async with httpx.AsyncClient(
-            base_url=ready["url"], headers=headers, timeout=START_S
-        ) as http:
-            yield Gateway(process=process, url=ready["url"], home=home, http=http)
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
-
-
-async def command(environment: Mapping[str, str], *arguments: str) -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND,
-        *arguments,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=dict(environment),
-    )
-    with anyio.fail_after(START_S):
-        out, err = await process.communicate()
-    return process.returncode or 0, out.decode(), err.decode()
 
 
 def message(text: str, cwd: Path) -> JsonObject:
