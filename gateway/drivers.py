@@ -6,6 +6,7 @@ ways themselves are `remote` and `foreign`.
 
 import logging
 from collections.abc import Sequence
+from typing import Final
 
 import anyio
 
@@ -22,6 +23,8 @@ from gateway.foreign import ForeignRun
 from gateway.reach import Reach
 from gateway.remote import ExtensionRun
 
+ARRIVAL_S: Final = 5.0  # what a follow-up waits for the agent to be found, then it is refused
+
 logger = logging.getLogger(__name__)
 
 
@@ -35,6 +38,7 @@ class AgentDriver:
         self._registry = registry
         self._reach = Reach(registry, run.agent, patience_s=patience_s, known=known)
         self._way: ExtensionRun | ForeignRun | None = None
+        self._chosen = anyio.Event()
         # Everything before the first message to the agent; a cancel ends it at once.
         self._approach = anyio.CancelScope()
 
@@ -48,6 +52,7 @@ class AgentDriver:
         try:
             with self._approach:
                 self._way = await self._choose(writer)
+                self._chosen.set()
             if self._way is None or self._approach.cancel_called:  # nothing was sent
                 reason = "cancelled_by_caller"
                 await writer.emit(StatusChanged(status=RunStatus.CANCELLED, reason=reason))
@@ -77,13 +82,16 @@ class AgentDriver:
 
     async def answer(self, answers: Sequence[Answer], message: Message) -> None:
         """Raises: CoreError when the agent refuses them."""
-        await self._arrived().answer(answers, message)
+        await (await self._arrived()).answer(answers, message)
 
     async def steer(self, message: Message) -> None:
         """Raises: NotSteerableError."""
-        await self._arrived().steer(message)
+        await (await self._arrived()).steer(message)
 
-    def _arrived(self) -> ExtensionRun | ForeignRun:
+    async def _arrived(self) -> ExtensionRun | ForeignRun:
+        """The way to the agent; just after a start or restart it is still being found."""
+        with anyio.move_on_after(ARRIVAL_S):
+            await self._chosen.wait()
         if self._way is None:
             raise NotSteerableError(self._run_id, "its agent has not taken it up yet")
         return self._way
