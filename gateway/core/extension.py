@@ -6,7 +6,7 @@ below are parsed by a test, so they are true.
 Request, in `message.metadata[URI]` of a first message:
 
 ```json request
-{"cwd": "/work/project", "role": "worker", "nickname": "ada", "permission_mode": "ask",
+{"cwd": "/abs/project", "role": "worker", "nickname": "ada", "permission_mode": "ask",
  "sandbox": "workspace-write", "model": "gpt-5.5", "effort": "high", "env_policy": "core",
  "profile": {"source": "reviewer.md", "text": "You review."}, "output_schema": {"type": "object"},
  "limits": {"deadline_s": 600, "max_turns": 20, "max_cost_usd": 1.5}, "isolation": "none",

@@ -100,9 +100,9 @@ async def test_every_event_of_the_agent_is_copied_once_and_in_order(pair: Pair) 
 
 
 async def test_the_request_reaches_the_agent_and_the_secret_does_not(pair: Pair) -> None:
-    run, puppet = await pair.begin(role="reviewer", sandbox="read-only", cwd="/work/tree")
+    run, puppet = await pair.begin(role="reviewer", sandbox="read-only", cwd="/abs/tree")
     asked = puppet.run.request
-    assert (asked.role, asked.sandbox, asked.cwd) == ("reviewer", "read-only", "/work/tree")
+    assert (asked.role, asked.sandbox, asked.cwd) == ("reviewer", "read-only", "/abs/tree")
     assert (asked.run_id, asked.session_id) == (run.id, run.context_id)
     assert puppet.run.context_id not in (run.context_id, run.id), "each hop has its own ids"
     await puppet.end(RunCompleted())
