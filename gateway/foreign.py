@@ -15,13 +15,12 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from gateway.core import messages
 from gateway.core.errors import NotSteerableError, RunEndedError
-from gateway.core.events import Event, MessageAdded, StatusChanged
+from gateway.core.events import Event, StatusChanged
 from gateway.core.extension import Answer
 from gateway.core.json import JsonObject
 from gateway.core.messages import Message
-from gateway.core.record import Remote
+from gateway.core.record import Remote, follow_up, resolution
 from gateway.core.status import RunStatus
 from gateway.core.writer import RunWriter
 from gateway.errors import (
@@ -238,15 +237,10 @@ class ForeignRun:
     async def answer(self, answers: Sequence[Answer], message: Message) -> None:
         """Record the answers (the agent would not) and send them in words."""
         run = self._writer.run
-        await self._note(message)
-        left = [item.request_id for item in run.pending]
+        await self._writer.emit(follow_up(message))
         for answer in answers:
-            left.remove(answer.request_id)
-            status = RunStatus.INPUT_REQUIRED if left else RunStatus.RUNNING
             await self._writer.emit(
-                StatusChanged(
-                    status=status, resolved=answer.request_id, how="answered", by=run.principal
-                )
+                resolution(self._writer.run, answer.request_id, how="answered", by=run.principal)
             )
         await self._writer.flush()
         await self._follow_up(message, list(answers))
@@ -256,15 +250,10 @@ class ForeignRun:
         run = self._writer.run
         if run.status is not RunStatus.AUTH_REQUIRED:
             raise NotSteerableError(run.id, "its agent takes messages only when it asks for them")
-        await self._note(message)
+        await self._writer.emit(follow_up(message))
         await self._writer.emit(StatusChanged(status=RunStatus.RUNNING, reason="continue_run"))
         await self._writer.flush()
         await self._follow_up(message, [])
-
-    async def _note(self, message: Message) -> None:
-        await self._writer.emit(
-            MessageAdded(role="user", text=message.text, message=messages.to_wire(message))
-        )
 
     async def _follow_up(self, message: Message, answers: list[Answer]) -> None:
         remote = self._translation.remote

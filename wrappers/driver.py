@@ -16,7 +16,7 @@ from gateway.core.errors import CoreError, InvalidInputError, NotSteerableError
 from gateway.core.events import InputRequired, Rejected, RunFailed, RunStarted, StatusChanged
 from gateway.core.extension import Answer, CodingRequest
 from gateway.core.messages import Message
-from gateway.core.record import Run
+from gateway.core.record import Run, resolution
 from gateway.core.status import RunStatus
 from gateway.core.writer import RunWriter
 from wrappers.adapter import (
@@ -153,11 +153,9 @@ class AdapterDriver:
                 pending = [item.to_json() for item in (*writer.run.pending, request)]
                 await writer.emit(InputRequired(text=request.text, pending=pending))
             case Withdraw(request_id=request_id, how=how):
-                left = [item for item in writer.run.pending if item.request_id != request_id]
-                if len(left) == len(writer.run.pending):
+                if all(item.request_id != request_id for item in writer.run.pending):
                     return  # answered meanwhile
-                status = RunStatus.INPUT_REQUIRED if left else RunStatus.RUNNING
-                await writer.emit(StatusChanged(status=status, resolved=request_id, how=how))
+                await writer.emit(resolution(writer.run, request_id, how=how))
             case RunStarted() if writer.run.started_at is not None:
                 return  # a retry after auth_required is the same run
             case _:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, Literal, TypeAlias
 
-from gateway.core import messages
 from gateway.core.answers import AnswerError, names_requests, read_answers
 from gateway.core.clock import Clock, iso
 from gateway.core.deadline import Deadline
@@ -24,10 +23,10 @@ from gateway.core.errors import (
     NotSteerableError,
     RunEndedError,
 )
-from gateway.core.events import Event, MessageAdded, RunFailed, StatusChanged
+from gateway.core.events import Event, RunFailed, StatusChanged
 from gateway.core.extension import Answer
 from gateway.core.messages import Message
-from gateway.core.record import AfterTerminalError, Run
+from gateway.core.record import AfterTerminalError, Run, follow_up, resolution
 from gateway.core.redact import Limits
 from gateway.core.status import RunStatus
 from gateway.core.store.log import RunLog
@@ -145,21 +144,16 @@ class Owner:
                 return "answered"
             await self._driver.steer(message)
             if not self._driver.upstream and not self.run.terminal:
-                await self._note(message)
+                await self.writer.emit(follow_up(message))
             return "resumed" if run.status is RunStatus.AUTH_REQUIRED else "steered"
 
     async def _answer(self, message: Message, principal: str) -> None:
         answers = self._read(message)
         if not self._driver.upstream:
-            await self._note(message)
+            await self.writer.emit(follow_up(message))
             for answer in answers:
                 await self.writer.emit(
-                    StatusChanged(
-                        status=_after(self.run, answer),
-                        resolved=answer.request_id,
-                        how="answered",
-                        by=principal,
-                    )
+                    resolution(self.run, answer.request_id, how="answered", by=principal)
                 )
             await self.writer.flush()
         await self._driver.answer(answers, message)
@@ -171,11 +165,6 @@ class Owner:
         except AnswerError as exc:
             code = "already_answered" if exc.request_id in self._answered else exc.code
             raise AnswerRefusedError(code, str(exc)) from exc
-
-    async def _note(self, message: Message) -> None:
-        await self.writer.emit(
-            MessageAdded(role="user", text=message.text, message=messages.to_wire(message))
-        )
 
     # -- cancel and deadline ---------------------------------------------------------------------
 
@@ -234,9 +223,3 @@ def _cancelled(event: Event) -> Event:
         reason="cancelled_by_caller",
         extra={"usage": usage} if usage else {},
     )
-
-
-def _after(run: Run, answer: Answer) -> str:
-    """The status once this request is resolved."""
-    left = [item for item in run.pending if item.request_id != answer.request_id]
-    return RunStatus.INPUT_REQUIRED if left else RunStatus.RUNNING

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from gateway.core.events import (
+    HOW_RESOLVED,
     AgentMessage,
     ArtifactAdded,
     AuthRequired,
@@ -15,6 +16,7 @@ from gateway.core.events import (
     Event,
     FileChanged,
     InputRequired,
+    MessageAdded,
     Rejected,
     RunCompleted,
     RunFailed,
@@ -23,7 +25,7 @@ from gateway.core.events import (
 )
 from gateway.core.extension import CodingRequest, PendingRequest
 from gateway.core.json import JsonObject
-from gateway.core.messages import Message
+from gateway.core.messages import Message, to_wire
 from gateway.core.status import TERMINAL, RunStatus, advance
 
 SUMMARY_MAX: Final = 120  # characters of a summary (contract 2.2: 117 and an ellipsis)
@@ -31,7 +33,8 @@ SUMMARY_MAX: Final = 120  # characters of a summary (contract 2.2: 117 and an el
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What a run came to. `artifacts` are {artifact_id, name, description, parts, seq}."""
+    """What a run came to. `artifacts` are {artifact_id, name, description, seq}; `seq` is
+    the event that holds its parts."""
 
     final_response: str | None = None
     structured_output: Any = None
@@ -113,6 +116,20 @@ class AfterTerminalError(Exception):
 
     def __init__(self, run_id: str, status: RunStatus) -> None:
         super().__init__(f"run {run_id} is {status}; nothing is appended after a terminal event")
+
+
+def resolution(
+    run: Run, request_id: str, *, how: HOW_RESOLVED, by: str | None = None
+) -> StatusChanged:
+    """The event by which a pending request of `run` goes away, with the status it leaves."""
+    left = any(item.request_id != request_id for item in run.pending)
+    status = RunStatus.INPUT_REQUIRED if left else RunStatus.RUNNING
+    return StatusChanged(status=status, resolved=request_id, how=how, by=by)
+
+
+def follow_up(message: Message) -> MessageAdded:
+    """The event of what a caller said to a run."""
+    return MessageAdded(role="user", text=message.text, message=to_wire(message))
 
 
 def shorten(text: str, most: int = SUMMARY_MAX) -> str:

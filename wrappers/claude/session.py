@@ -179,7 +179,7 @@ class ClaudeSession:
         try:
             await client.connect(resume=resume)
         except AgentDownError as exc:
-            if not any(sign in str(exc) for sign in ("No conversation found", "already in use")):
+            if not any(sign in str(exc) for sign in MISTAKEN):
                 raise
             client = Client(self.context, self._installation, start, self._can_use_tool)
             await client.connect(resume=not resume)
