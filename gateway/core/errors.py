@@ -13,6 +13,7 @@
       ReplayError             replay_expired | replay_diverged
       PayloadNotFoundError    payload_not_found
       FencedError             fenced               (this process no longer owns the run)
+      StorageError            storage_full | storage_unavailable
 
 Each face turns codes into its own errors by one table; nobody branches on texts.
 """
@@ -117,3 +118,11 @@ class FencedError(CoreError):
 
     def __init__(self, run_id: str) -> None:
         super().__init__(f"run {run_id} is owned by another process")
+
+
+class StorageError(CoreError):
+    """The database cannot take or give anything now; `code` says which kind."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code

@@ -28,6 +28,8 @@ from gateway.core.json import JsonObject
 from gateway.core.messages import Message, to_wire
 from gateway.core.status import TERMINAL, RunStatus, advance
 
+_ASKING: Final = frozenset({InputRequired.type, AuthRequired.type})
+
 SUMMARY_MAX: Final = 120  # characters of a summary (contract 2.2: 117 and an ellipsis)
 
 
@@ -64,7 +66,11 @@ class Remote:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run: an A2A task of this server. `context_id` is its session."""
+    """A run: an A2A task of this server. `context_id` is its session.
+
+    `status_at` is when its status was last said (the A2A status' timestamp, the order of
+    ListTasks); `running_us` what it had been running before that, waiting not counted.
+    """
 
     id: str
     context_id: str
@@ -77,6 +83,8 @@ class Run:
     created_at: int
     updated_at: int
     nickname: str | None = None
+    status_at: int = 0
+    running_us: int = 0
     started_at: int | None = None
     completed_at: int | None = None
     cancel_requested_at: int | None = None
@@ -148,6 +156,10 @@ def apply(run: Run, event: Event, *, at: int) -> Run:
     changed = _changes(run, event, at)
     status = advance(run.status, changed.get("status", run.status))
     changed |= {"status": status, "last_seq": run.last_seq + 1, "updated_at": at}
+    if status is not run.status or event.type in _ASKING:
+        changed["status_at"] = at
+        if run.status is RunStatus.RUNNING:
+            changed["running_us"] = run.running_us + at - run.status_at
     if status is RunStatus.RUNNING and run.started_at is None:
         changed["started_at"] = at
     if status in TERMINAL:

@@ -118,6 +118,7 @@ class Tasks:
             request=asked.model_copy(update={"cwd": asked.cwd or session.cwd}),
             created_at=now,
             updated_at=now,
+            status_at=now,
             metadata=metadata or {},
         )
         key = request_key(f"{principal}\n{agent}", asked, message, context_id)

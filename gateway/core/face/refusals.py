@@ -41,6 +41,8 @@ A2A_ERRORS: Final[Mapping[str, type[A2AError]]] = {
     "replay_expired": InvalidParamsError,
     "replay_diverged": InvalidParamsError,
     "fenced": InternalError,
+    "storage_full": InternalError,
+    "storage_unavailable": InternalError,
     "internal": InternalError,
 }
 

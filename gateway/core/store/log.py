@@ -14,9 +14,9 @@ from typing import Final
 from gateway.core.record import Run, Session
 from gateway.core.redact import Payload
 from gateway.core.store import chunks, statements
+from gateway.core.store.engine import Engine
 from gateway.core.store.entry import Entry, PayloadSlice, Recorded, RequestKey
 from gateway.core.store.listing import RunPage, RunQuery, select_page
-from gateway.core.store.sqlite import SqliteEngine
 
 TAIL_EVENTS: Final = 64  # committed events an active run keeps in memory for readers at its end
 
@@ -38,13 +38,13 @@ class _Live:
 class RunLog:
     """Runs, their events and payloads, and the sessions they belong to."""
 
-    def __init__(self, engine: SqliteEngine, log_id: str) -> None:
+    def __init__(self, engine: Engine, log_id: str) -> None:
         self._engine = engine
         self._live: dict[str, _Live] = {}
         self.log_id = log_id
 
     @classmethod
-    async def open(cls, engine: SqliteEngine) -> "RunLog":
+    async def open(cls, engine: Engine) -> "RunLog":
         """The log of a database; its `log_id` is born with it."""
         return cls(engine, await engine.write(statements.prepare))
 

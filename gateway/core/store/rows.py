@@ -19,6 +19,8 @@ _PLAIN: Final = (
     "nickname",
     "created_at",
     "updated_at",
+    "status_at",
+    "running_us",
     "started_at",
     "completed_at",
     "cancel_requested_at",
@@ -30,6 +32,8 @@ _PLAIN: Final = (
 _CHANGING: Final = (
     "status",
     "updated_at",
+    "status_at",
+    "running_us",
     "started_at",
     "completed_at",
     "cancel_requested_at",

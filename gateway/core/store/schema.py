@@ -76,6 +76,7 @@ runs = sa.Table(
     sa.Column("parent_id", sa.String(64)),
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("updated_at", sa.BigInteger, nullable=False),
+    sa.Column("status_at", sa.BigInteger, nullable=False),  # moves less often than updated_at
     sa.Column("started_at", sa.BigInteger),
     sa.Column("completed_at", sa.BigInteger),
     sa.Column("cancel_requested_at", sa.BigInteger),
@@ -99,6 +100,7 @@ sa.Index("ix_runs_status", runs.c.status, *_newest)
 sa.Index("ix_runs_agent", runs.c.agent, *_newest)
 sa.Index("ix_runs_cwd", runs.c.cwd, *_newest)
 sa.Index("ix_runs_context", runs.c.context_id, *_newest)
+sa.Index("ix_runs_changed", runs.c.agent, runs.c.status_at.desc(), runs.c.id.desc())
 sa.Index(
     "ix_runs_active",
     runs.c.owner,
@@ -169,4 +171,30 @@ chunks = sa.Table(
     sa.Column("data", sa.LargeBinary, nullable=False),
     sa.ForeignKeyConstraint(["run_id", "seq"], ["events.run_id", "events.seq"], ondelete="CASCADE"),
     sqlite_with_rowid=False,
+)
+
+# Who is told of a run's events by webhook. The log itself is the outbox: `sent_seq` is a cursor
+# in it, so an append costs nothing more and a restart goes on where the last delivery ended.
+push_configs = sa.Table(
+    "push_configs",
+    metadata,
+    sa.Column(
+        "run_id", sa.String(36), sa.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True
+    ),
+    sa.Column("id", sa.String(128), primary_key=True),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("token", sa.Text),
+    sa.Column("scheme", sa.String(32)),
+    sa.Column("credentials", sa.Text),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("sent_seq", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("next_at", sa.BigInteger),  # None: nothing is left to be sent, or it was given up
+    sa.Column("last_error", sa.Text),
+)
+sa.Index(
+    "ix_push_due",
+    push_configs.c.next_at,
+    sqlite_where=push_configs.c.next_at.is_not(None),
+    postgresql_where=push_configs.c.next_at.is_not(None),
 )

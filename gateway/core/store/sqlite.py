@@ -21,9 +21,9 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from gateway.core.errors import CoreError
+from gateway.core.store.engine import Operation
 
 T = TypeVar("T")
-Operation: TypeAlias = Callable[[sa.Connection], T]
 Durability: TypeAlias = Literal["normal", "full"]
 
 BATCH_MAX: Final = 256  # operations of one commit; beyond it latency grows and speed does not
@@ -118,6 +118,12 @@ class SqliteEngine:
     def _read(self, operation: Operation[T]) -> T:
         with self._read_engine.connect() as connection, connection.begin():
             return operation(connection)
+
+    def announce(self, run_ids: set[str]) -> None:
+        """Nobody else reads this file."""
+
+    def on_hint(self, heard: Callable[[str], None]) -> None:
+        """Nobody else writes this file."""
 
     async def close(self) -> None:
         """Finish what was submitted, then let the file go."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.core.errors import (
     FencedError,
@@ -34,11 +34,18 @@ from gateway.core.store.schema import (
 )
 
 
+def insert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+    """An insert that can say what to do on a conflict; both engines say it alike."""
+    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+
+
 def prepare(connection: sa.Connection) -> str:
     """Make the tables where they are missing; returns the database's `log_id`."""
     metadata.create_all(connection)
     for key, value in (("log_id", str(uuid.uuid4())), ("schema_version", str(SCHEMA_VERSION))):
-        connection.execute(insert(facts).values(key=key, value=value).on_conflict_do_nothing())
+        connection.execute(
+            insert(connection, facts).values(key=key, value=value).on_conflict_do_nothing()
+        )
     return connection.scalar(sa.select(facts.c.value).where(facts.c.key == "log_id")) or ""
 
 
@@ -179,7 +186,7 @@ def _ensure_session(connection: sa.Connection, session: Session, *, name: bool) 
     new = rows.session_row(session)
     if session.nickname is None and name:
         new["nickname"] = _next_name(connection, session)
-    stored = connection.execute(insert(sessions).values(new).on_conflict_do_nothing())
+    stored = connection.execute(insert(connection, sessions).values(new).on_conflict_do_nothing())
     if stored.rowcount != 1:
         raise InvalidInputError(
             f"agent name {session.nickname!r} is in use in {session.cwd}; choose another, or "
@@ -192,7 +199,7 @@ def _ensure_session(connection: sa.Connection, session: Session, *, name: bool) 
 def _next_name(connection: sa.Connection, session: Session) -> str:
     while True:
         last = connection.scalar(
-            insert(name_counters)
+            insert(connection, name_counters)
             .values(principal=session.principal, cwd=session.cwd or "", last=1)
             .on_conflict_do_update(
                 index_elements=["principal", "cwd"], set_={"last": name_counters.c.last + 1}
