@@ -1,0 +1,46 @@
+"""What the log asks of a database: transactions for synchronous functions of a connection.
+
+Knows no table. Both engines run the same functions: SQLite in a thread, PostgreSQL under asyncpg.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol, TypeAlias, TypeVar
+
+import sqlalchemy as sa
+
+T = TypeVar("T")
+Operation: TypeAlias = Callable[[sa.Connection], T]
+
+
+class Engine(Protocol):
+    """One database. Operations that raise a CoreError must not have changed anything before."""
+
+    def submit(self, operation: Operation[T]) -> asyncio.Future[T]:
+        """Run `operation` in the next write transaction; done when it is durable.
+
+        In the order of submission. Raises: errors.StorageError when the database cannot be
+        reached or is full; then nothing was changed, or (a connection lost in a commit) all was.
+        """
+        ...
+
+    async def write(self, operation: Operation[T]) -> T:
+        """`submit`, and wait for it."""
+        ...
+
+    async def read(self, operation: Operation[T]) -> T:
+        """Run `operation` on a snapshot. Raises: errors.StorageError."""
+        ...
+
+    def announce(self, run_ids: set[str]) -> None:
+        """Tell other processes on this database that these runs have new events: a hint, which
+        may be lost. Where a database serves one process it does nothing."""
+        ...
+
+    def on_hint(self, heard: Callable[[str], None]) -> None:
+        """Call `heard` with the id of each run that another process announced."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was submitted, then let the database go."""
+        ...
