@@ -12,6 +12,8 @@ import pytest
 
 from tests.requirements import PROMISES
 
+pytest_plugins = ["tests.postgres"]
+
 # Variables of the machine that would steer the product or an agent's CLI from outside a test.
 STEERING_PREFIXES = ("A2A_", "ANTHROPIC_", "CLAUDE", "CODEX", "OPENAI_", "XDG_", "MCP_")
 
