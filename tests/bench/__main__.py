@@ -1,76 +1,99 @@
-"""`make bench`: how long a run takes from the caller's side, beside the bare programs.
+"""`make bench`: how fast the servers and runs are, each beside what would be there without us.
 
 Figures only: whether they are good is for a reader to say, on the machine they were taken on.
 """
 
 import argparse
-import os
-import platform
-import sys
+import resource
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Final
 
 import anyio
 import anyio.to_thread
-from rich.console import Console
-from rich.table import Table
 
+from gateway.core.face.serving import run
+from tests.bench import tables
+from tests.bench.caller import EXTENSION, Target, concurrent
 from tests.bench.runs import PROMPTS, Row, bare, entry_times, timed
+from tests.bench.speed import CALLERS, compared, idle_bytes, large_outputs, serving, streamed
 from tests.demo.stage import private_folder, stage
 
-
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1000:,.0f}"
-
-
-def _table(rows: list[Row]) -> Table:
-    table = Table(title="through the stdio MCP entry, milliseconds from the call of spawn_run")
-    for column in (
-        "agent",
-        "runs",
-        "spawn_run",
-        "first event",
-        "terminal",
-        "slowest",
-        "very first",
-    ):
-        table.add_column(column, justify="left" if column == "agent" else "right")
-    for row in rows:
-        warm = (row.warm.spawned, row.warm.first_event, row.warm.terminal)
-        figures = (*warm, row.worst, row.cold.terminal)
-        table.add_row(row.agent, str(row.runs), *(_ms(figure) for figure in figures))
-    table.caption = (
-        "medians; very first: spawn to terminal with wrapper and CLI still to be started"
-    )
-    return table
+SUBSCRIBERS: Final = 1000
+LARGE: Final = 10_000_000  # bytes
+PROFILED_S: Final = 8.0
 
 
-async def _bench(folder: Path, count: int, agents: list[str]) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    console.print(f"{os.cpu_count()} cores, {system}", highlight=False)
+async def _server(folder: Path, arguments: argparse.Namespace) -> None:
+    databases = {"ours": str(folder / "speed" / "runs.db")}
+    with tables.CONSOLE.status(f"servers: {arguments.rounds} rounds"):
+        figures = await compared(folder, arguments.rounds, databases)
+    tables.servers(figures, arguments.rounds)
+    async with serving("ours", str(folder / "large" / "runs.db")) as target:
+        each = await idle_bytes(target, SUBSCRIBERS)
+        large = await large_outputs(target, LARGE)
+    tables.extremes(large, LARGE, SUBSCRIBERS, each)
+
+
+async def _runs(folder: Path, arguments: argparse.Namespace) -> None:
+    console = tables.CONSOLE
+    count: int = arguments.runs
     async with stage(folder) as world:
         rows: list[Row] = []
-        for agent in agents:
+        for agent in arguments.agent or list(PROMPTS):
             with console.status(f"{agent}: 1 + {count} runs"):
                 rows.append(await timed(world, agent, count))
-        console.print(_table(rows))
+        tables.runs(rows)
         with console.status("the bare programs"):
-            beside = await anyio.to_thread.run_sync(bare, world, min(count, 5))
-            beside["a2a-mcp-bridge to initialize"] = await entry_times(world, min(count, 5))
-    table = Table("beside it", title="the same machine, milliseconds, whole process")
-    table.add_column("median", justify="right")
-    for name, seconds in beside.items():
-        table.add_row(name, _ms(seconds))
-    console.print(table)
+            seconds = await anyio.to_thread.run_sync(bare, world, min(count, 5))
+            seconds["a2a-mcp-bridge to initialize"] = await entry_times(world, min(count, 5))
+    tables.beside(seconds)
+
+
+async def _profile(folder: Path, arguments: argparse.Namespace) -> None:
+    """Where our server's time goes, under sends at once and under one stream after another."""
+
+    async def sends(target: Target) -> None:
+        await concurrent(target, CALLERS, CALLERS * 20)
+
+    async def streams(target: Target) -> None:
+        await streamed(target, target.send("events 5000", EXTENSION, stream=True))
+
+    suffix = ".calls" if arguments.calls else ".samples"
+    for name, load in (("sends", sends), ("streams", streams)):
+        file = folder / f"{name}{suffix}"
+        async with serving("ours", str(folder / name / "runs.db"), file) as target:
+            with anyio.move_on_after(PROFILED_S):
+                while True:
+                    await load(target)
+        tables.CONSOLE.print(f"== {name}", file.read_text("utf-8"), markup=False, soft_wrap=True)
+
+
+Part = Callable[[Path, argparse.Namespace], Awaitable[None]]
+PARTS: Final[dict[str, Part]] = {"server": _server, "runs": _runs, "profile": _profile}
+
+
+async def _bench(arguments: argparse.Namespace) -> None:
+    tables.heading()
+    for name in arguments.parts or ("server", "runs"):
+        with private_folder() as folder:
+            await PARTS[name](folder, arguments)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--runs", type=int, default=20, help="runs of each agent (20)")
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}: all but profile")
+    parser.add_argument("--rounds", type=int, default=5, help="server: rounds in turn (5)")
+    parser.add_argument("--runs", type=int, default=20, help="runs: of each agent (20)")
     parser.add_argument("--agent", choices=list(PROMPTS), action="append", help="only these")
+    parser.add_argument("--calls", action="store_true", help="profile: count calls, not samples")
     arguments = parser.parse_args()
-    with private_folder() as folder:
-        anyio.run(_bench, folder, arguments.runs, arguments.agent or list(PROMPTS))
+    if unknown := set(arguments.parts) - set(PARTS):  # argparse's choices refuse "none given"
+        parser.error(f"no part {', '.join(sorted(unknown))}; there is {', '.join(PARTS)}")
+    # A connection is a file here, a thousand subscribers are more than the usual 1,024.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 65536), most))
+    run(_bench(arguments))
 
 
 if __name__ == "__main__":

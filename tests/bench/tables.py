@@ -1,0 +1,138 @@
+"""Prints what the bench measured, each ratio beside the bound it is held against."""
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Mapping
+from statistics import median
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench.runs import Row
+from tests.bench.speed import CALLERS, EVENTS, Figures, Large
+
+CONSOLE: Final = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+
+
+def heading() -> None:
+    """The machine and how busy it is: on a busy one read ratios and CPU figures."""
+    system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    CONSOLE.print(f"{os.cpu_count()} cores, {system}; load average {load}")
+
+
+def ms(seconds: float) -> str:
+    return f"{seconds * 1000:,.0f}"
+
+
+def us(seconds: float) -> str:
+    return f"{seconds * 1_000_000:,.0f}"
+
+
+def _table(title: str, first: str, *columns: str, caption: str | None = None) -> Table:
+    table = Table(title=title, caption=caption)
+    table.add_column(first)
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table
+
+
+# -- servers -------------------------------------------------------------------------------------
+
+_LINES: Final[tuple[tuple[str, Callable[[Figures], list[float]], Callable[[float], str]], ...]] = (
+    (f"tasks/s, {CALLERS} blocking sends at once", lambda f: f.tasks_per_s, lambda v: f"{v:,.0f}"),
+    ("server CPU us a task, at once", lambda f: f.cpu_per_task, us),
+    ("blocking send, one at a time, median us", lambda f: f.sends, us),
+    (f"events/s, one stream of {EVENTS:,}", lambda f: f.events_per_s, lambda v: f"{v:,.0f}"),
+    ("server CPU us an event", lambda f: f.cpu_per_event, us),
+    ("us an event, events 50-550", lambda f: f.early, us),
+    ("us an event, events 4,450-4,950", lambda f: f.late, us),
+    ("events/s with the extension", lambda f: f.extended, lambda v: f"{v:,.0f}"),
+    ("events/s replayed from Last-Event-ID 0", lambda f: f.replayed, lambda v: f"{v:,.0f}"),
+)
+
+
+def servers(figures: Mapping[str, Figures], rounds: int) -> None:
+    """Medians, then ratios."""
+    names = list(figures)
+    table = _table(
+        "the same echo agent on each server",
+        "",
+        *names,
+        caption=f"medians of {rounds} rounds in turn; sdk: DefaultRequestHandler in memory; "
+        "floor: the SDK's routes over a handler that does nothing; the rest: this server, durable",
+    )
+    for title, read, shown in _LINES:
+        values = [read(figures[name]) for name in names]
+        table.add_row(title, *(shown(median(value)) if value else "-" for value in values))
+    table.add_row("the same, 99th percentile us", *(us(figures[n].slow_send) for n in names))
+    CONSOLE.print(table)
+    _ratios(figures)
+
+
+def _ratios(figures: Mapping[str, Figures]) -> None:
+    sdk, floor = figures["sdk"], figures["floor"]
+    ours = {name: one for name, one in figures.items() if name not in ("sdk", "floor")}
+    table = _table("beside them", "ratio", "bound", *ours)
+    rows: tuple[tuple[str, str, Callable[[Figures], float]], ...] = (
+        ("tasks/s of sdk", ">= 3", lambda o: median(o.tasks_per_s) / median(sdk.tasks_per_s)),
+        ("CPU a task, sdk of ours", "", lambda o: _mean(sdk.cpu_per_task) / _mean(o.cpu_per_task)),
+        ("tasks/s of floor", ">= 0.5", lambda o: median(o.tasks_per_s) / median(floor.tasks_per_s)),
+        (
+            "CPU a task, floor of ours",
+            "",
+            lambda o: _mean(floor.cpu_per_task) / _mean(o.cpu_per_task),
+        ),
+        ("blocking send of sdk", "<= 0.7", lambda o: o.send / sdk.send),
+        ("events/s of sdk", ">= 20", lambda o: median(o.events_per_s) / median(sdk.events_per_s)),
+        (
+            "CPU an event, sdk of ours",
+            "",
+            lambda o: _mean(sdk.cpu_per_event) / _mean(o.cpu_per_event),
+        ),
+        ("event 4,700 of event 300", "<= 1.2", lambda o: median(o.late) / median(o.early)),
+    )
+    for title, bound, ratio in rows:
+        table.add_row(title, bound, *(f"{ratio(one):.2f}" for one in ours.values()))
+    CONSOLE.print(table)
+
+
+def _mean(values: list[float]) -> float:
+    """The clock of a process ticks in 10 ms: sums say more than medians."""
+    return sum(values) / len(values) or 1e-9
+
+
+def extremes(large: Large, size: int, subscribers: int, each: float) -> None:
+    table = _table("large and many", "", "measured", "bound")
+    table.add_row(f"run with two outputs of {size / 1e6:,.0f} MB, ms", ms(large.taken), "")
+    table.add_row("another caller's longest wait meanwhile, ms", ms(large.longest_wait), "30")
+    table.add_row(f"KB each of {subscribers:,} idle subscribers", f"{each / 1024:.1f}", "40")
+    CONSOLE.print(table)
+
+
+# -- runs ----------------------------------------------------------------------------------------
+
+
+def runs(rows: list[Row]) -> None:
+    """The way there and back through the stdio entry."""
+    columns = ("runs", "spawn_run", "first event", "terminal", "slowest", "very first")
+    table = _table(
+        "through the stdio MCP entry, milliseconds from the call of spawn_run",
+        "agent",
+        *columns,
+        caption="medians; very first: spawn to terminal with wrapper and CLI still to be started",
+    )
+    for row in rows:
+        warm = (row.warm.spawned, row.warm.first_event, row.warm.terminal)
+        figures = (*warm, row.worst, row.cold.terminal)
+        table.add_row(row.agent, str(row.runs), *(ms(figure) for figure in figures))
+    CONSOLE.print(table)
+
+
+def beside(seconds: Mapping[str, float]) -> None:
+    table = _table("the same machine, milliseconds, whole process", "beside it", "median")
+    for name, taken in seconds.items():
+        table.add_row(name, ms(taken))
+    CONSOLE.print(table)
