@@ -4,6 +4,7 @@ Pure: `apply(run, event, …)` returns the next record or raises and changes not
 microseconds, given as arguments.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -64,7 +65,8 @@ class Remote:
     agent_url: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Without slots: a fold step copies the members at once, 1 us where dataclasses.replace takes 10.
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """A run: an A2A task of this server. `context_id` is its session.
 
@@ -164,7 +166,19 @@ def apply(run: Run, event: Event, *, at: int) -> Run:
         changed["started_at"] = at
     if status in TERMINAL:
         changed |= {"completed_at": at, "pending": ()}
-    return replace(run, **changed)
+    return _changed(run, changed)
+
+
+def with_remote(run: Run, remote: Remote) -> Run:
+    """`run`, whose whereabouts are `remote`."""
+    return _changed(run, {"remote": remote})
+
+
+def _changed(run: Run, changed: Mapping[str, Any]) -> Run:
+    copy = object.__new__(Run)
+    copy.__dict__.update(run.__dict__)
+    copy.__dict__.update(changed)
+    return copy
 
 
 def _changes(  # noqa: C901  # the fold is one match over the union

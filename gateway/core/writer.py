@@ -6,14 +6,17 @@ costs no event.
 """
 
 import asyncio
+import logging
+from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from gateway.core import json, redact
 from gateway.core.clock import Clock
+from gateway.core.errors import StorageError
 from gateway.core.events import Event, encode
-from gateway.core.record import Remote, Run, Session, apply
+from gateway.core.record import Remote, Run, Session, apply, with_remote
 from gateway.core.redact import Limits
 from gateway.core.status import RunStatus
 from gateway.core.store.entry import Entry, Recorded
@@ -21,6 +24,10 @@ from gateway.core.store.log import RunLog
 
 WINDOW: Final = 512  # events emitted and not yet durable; then the driver waits
 BATCH_MAX: Final = 256  # events of one append
+RETRY_FIRST_S: Final = 0.1  # after a database refused an append; doubled up to
+RETRY_LAST_S: Final = 5.0
+
+logger = logging.getLogger(__name__)
 
 # Turns the event that would end a run into the one that does (a cancel that was accepted).
 Ending: TypeAlias = Callable[[Event], Event]
@@ -45,10 +52,12 @@ class RunWriter:
         self._clock = clock
         self._limits = limits
         self._durable = run
-        self._backlog: list[tuple[Entry | None, Run]] = []
+        self._backlog: deque[tuple[Entry | None, Run]] = deque()
         self._bound: str | None = None
-        self._flushing: asyncio.Task[None] | None = None
+        self._sent: _Batch | None = None  # under way
+        self._idle: asyncio.Future[None] | None = None  # for who waits until nothing is
         self._failure: BaseException | None = None
+        self.trouble: StorageError | None = None
 
     async def emit(
         self,
@@ -67,12 +76,12 @@ class RunWriter:
         for event in events:
             self._take(event, remote if event is events[-1] else None)
         if remote is not None and not events:
-            self.run = replace(self.run, remote=remote)
+            self.run = with_remote(self.run, remote)
             self._backlog.append((None, self.run))
         if backend_session_id is not None:
             self._bound = backend_session_id
-        if self._flushing is None and self._backlog:
-            self._flushing = asyncio.create_task(self._flush(), name=f"append {self.run.id}")
+        if self._sent is None and self._backlog:
+            self._send()
         if len(self._backlog) > WINDOW:
             await self.flush()
 
@@ -82,9 +91,11 @@ class RunWriter:
 
     async def flush(self) -> None:
         """Wait until everything emitted is durable. Raises: what an append failed with."""
-        while self._flushing is not None:
-            # Cancelling who waits must not cancel the append.
-            await asyncio.shield(self._flushing)
+        if self._sent is not None:
+            if self._idle is None:
+                self._idle = asyncio.get_running_loop().create_future()
+            # Cancelling who waits must not cancel the append, nor who else waits.
+            await asyncio.shield(self._idle)
         if self._failure is not None:
             raise self._failure
 
@@ -95,34 +106,82 @@ class RunWriter:
             event = self.ending(event)
             after = apply(self.run, event, at=at)
         if remote is not None:
-            after = replace(after, remote=remote)
-        parts = redact.split(encode(event), self._limits)
+            after = with_remote(after, remote)
+        data = encode(event)
+        text = json.encode(data)
+        payloads: tuple[redact.Payload, ...] = ()
+        if len(text) > self._limits.text:  # most events are smaller, and done with here
+            parts = redact.split(data, self._limits)
+            text, payloads = json.encode(parts.data), parts.payloads
         recorded = Recorded(
-            seq=after.last_seq,
-            ts=at,
-            type=event.type,
-            status=after.status,
-            data=json.encode(parts.data),
+            seq=after.last_seq, ts=at, type=event.type, status=after.status, data=text
         )
         source = remote.src_seq if remote is not None and remote.src_seq else None
-        entry = Entry(recorded=recorded, src_seq=source, payloads=parts.payloads)
+        entry = Entry(recorded=recorded, src_seq=source, payloads=payloads)
         moved = after.status is not self.run.status
         self.run = after
         self._backlog.append((entry, after))
         if moved:
             self._on_status(after.status)
 
-    async def _flush(self) -> None:
-        try:
-            while self._backlog:
-                batch, self._backlog = self._backlog[:BATCH_MAX], self._backlog[BATCH_MAX:]
-                bound, self._bound = self._bound, None
-                after = batch[-1][1]
-                entries = [entry for entry, _ in batch if entry is not None]
-                await self._log.append(self._durable, after, entries, backend_session_id=bound)
-                self._durable = after
-        except Exception as exc:  # noqa: BLE001  # reported to whoever emits or flushes next
-            self._failure = exc
+    # -- to the log ------------------------------------------------------------------------------
+
+    def _send(self) -> None:
+        """The next batch; what is emitted meanwhile waits for it."""
+        count = min(len(self._backlog), BATCH_MAX)
+        taken = [self._backlog.popleft() for _ in range(count)]
+        bound, self._bound = self._bound, None
+        entries = [entry for entry, _ in taken if entry is not None]
+        self._sent = _Batch(self._durable, taken[-1][1], entries, bound)
+        self._append(self._sent)
+
+    def _append(self, batch: "_Batch", *, again: bool = False) -> None:
+        appended = self._log.append(
+            batch.before, batch.after, batch.entries, batch.backend_session_id, again=again
+        )
+        appended.add_done_callback(self._appended)
+
+    def _appended(self, done: asyncio.Future[Run]) -> None:
+        batch = self._sent
+        error = None if done.cancelled() else done.exception()
+        if batch is None:
+            return
+        if isinstance(error, StorageError):
+            self._retry(batch, error)
+            return
+        self._sent = None
+        self.trouble = None
+        if done.cancelled() or error is not None:
+            self._failure = error or asyncio.CancelledError()
             self._backlog.clear()
-        finally:
-            self._flushing = None
+        else:
+            self._durable = batch.after
+            if self._backlog:
+                self._send()
+                return
+        if self._idle is not None:
+            self._idle.set_result(None)
+            self._idle = None
+
+    def _retry(self, batch: "_Batch", error: StorageError) -> None:
+        """The database is gone or full: nothing is lost, the driver is held back meanwhile."""
+        if self.trouble is None:
+            logger.error("run %s: %s; trying again until it can be stored", self.run.id, error)
+        self.trouble = error
+        batch.tries += 1
+        delay = min(RETRY_FIRST_S * 2.0 ** (batch.tries - 1), RETRY_LAST_S)
+        asyncio.get_running_loop().call_later(delay, self._try_again, batch)
+
+    def _try_again(self, batch: "_Batch") -> None:
+        self._append(batch, again=True)
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Events on their way into the log, and the records before and after them."""
+
+    before: Run
+    after: Run
+    entries: list[Entry]
+    backend_session_id: str | None
+    tries: int = 0

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from gateway.core.errors import InvalidInputError
 from gateway.core.record import Run
 from gateway.core.status import RunStatus
-from gateway.core.store import rows
 from gateway.core.store.schema import runs
+from gateway.core.store.statements import WHOLE_RUN, runs_of
 
 PAGE_MAX: Final = 200
 
@@ -64,7 +64,7 @@ def decode_cursor(cursor: str) -> tuple[int, str]:
 def select_page(connection: sa.Connection, principal: str, query: RunQuery) -> RunPage:
     """One page by keyset: the same cost at any depth and for any number of runs stored."""
     limit = max(1, min(query.limit, PAGE_MAX))
-    select = sa.select(runs).where(runs.c.principal == principal)
+    select = WHOLE_RUN.where(runs.c.principal == principal)
     for name in ("agent", "backend", "cwd", "context_id", "role", "nickname"):
         if (value := getattr(query, name)) is not None:
             select = select.where(runs.c[name] == value)
@@ -84,6 +84,6 @@ def select_page(connection: sa.Connection, principal: str, query: RunQuery) -> R
     found = connection.execute(
         select.order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit + 1)
     ).mappings()
-    page = [rows.run_of(row) for row in found]
-    more, page = len(page) > limit, page[:limit]
+    page = list(found)
+    more, page = len(page) > limit, runs_of(connection, page[:limit])
     return RunPage(runs=page, next_cursor=encode_cursor(page[-1]) if more else None, total=total)

@@ -5,25 +5,30 @@ only after the commit, and what it then reads is durable.
 """
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
+from gateway.core.errors import FencedError
 from gateway.core.record import Run, Session
 from gateway.core.redact import Payload
-from gateway.core.store import chunks, statements
+from gateway.core.store import chunks, keys, sessions, statements
+from gateway.core.store.batch import Append, Create
 from gateway.core.store.engine import Engine
 from gateway.core.store.entry import Entry, PayloadSlice, Recorded, RequestKey
 from gateway.core.store.listing import RunPage, RunQuery, select_page
+from gateway.core.store.pump import Pump
 
-TAIL_EVENTS: Final = 64  # committed events an active run keeps in memory for readers at its end
+TAIL_EVENTS: Final = 64  # committed events a run keeps in memory for readers at its end
+ENDED_KEPT: Final = 256  # ended runs that stay in memory: their callers are about to ask for them
+SAFETY_POLL_S: Final = 1.0  # a hint from another process may be lost (scale: 1.3 ms when not)
 
 
 @dataclass(slots=True)
 class _Live:
-    """What this process knows of an active run: its durable record, its tail, its waiters."""
+    """What this process knows of a run: its durable record, its tail, its waiters."""
 
     run: Run
     tail: deque[Recorded] = field(default_factory=lambda: deque[Recorded](maxlen=TAIL_EVENTS))
@@ -33,6 +38,7 @@ class _Live:
         for waiter in self.waiters:
             if not waiter.done():
                 waiter.set_result(None)
+        self.waiters.clear()
 
 
 class RunLog:
@@ -40,8 +46,13 @@ class RunLog:
 
     def __init__(self, engine: Engine, log_id: str) -> None:
         self._engine = engine
-        self._live: dict[str, _Live] = {}
+        self._pump = Pump(engine)
+        self._owner: str | None = None
+        self._live: dict[str, _Live] = {}  # the active runs of this process
+        self._ended: OrderedDict[str, _Live] = OrderedDict()
+        self._watched: dict[str, set[asyncio.Future[None]]] = {}  # runs active elsewhere
         self.log_id = log_id
+        engine.on_hint(self._hear)
 
     @classmethod
     async def open(cls, engine: Engine) -> "RunLog":
@@ -63,36 +74,38 @@ class RunLog:
 
         Returns the run that `key` already made when its content is the same, else `run` with its
         agent name: `session.nickname`, or with `name` the folder's next of agent1..N.
-        Raises: RequestConflictError, InvalidInputError (the name is taken).
+        Raises: RequestConflictError, InvalidInputError (the name is taken), StorageError.
         """
-        return self._track(
-            await self._engine.write(
-                lambda connection: statements.create_run(connection, run, session, key, name=name)
-            )
+        stored = await self._pump.write(
+            Create(run=run, session=session, key=key, name=name, owner=self._owner)
         )
+        return self._track(stored)
 
     async def keep_key(self, key: RequestKey, run_id: str) -> bool:
         """Note a follow-up's key; False when it was used before with the same content.
 
         Raises: RequestConflictError.
         """
-        return await self._engine.write(
-            lambda connection: statements.keep_key(connection, key, run_id)
-        )
+        return await self._engine.write(lambda connection: keys.keep_key(connection, key, run_id))
 
     async def drop_key(self, key: RequestKey) -> None:
         """Forget a follow-up's key: what it was kept for was refused."""
-        await self._engine.write(lambda connection: statements.drop_key(connection, key))
+        await self._engine.write(lambda connection: keys.drop_key(connection, key))
 
     async def get(self, run_id: str) -> Run | None:
         """The durable record of a run."""
-        if (live := self._live.get(run_id)) is not None:
-            return live.run
+        if (run := self.known(run_id)) is not None:
+            return run
         return await self._engine.read(lambda connection: statements.get_run(connection, run_id))
+
+    def known(self, run_id: str) -> Run | None:
+        """The durable record of a run that is active here or ended a moment ago."""
+        live = self._live.get(run_id) or self._ended.get(run_id)
+        return None if live is None else live.run
 
     async def session(self, session_id: str) -> Session | None:
         return await self._engine.read(
-            lambda connection: statements.get_session(connection, session_id)
+            lambda connection: sessions.get_session(connection, session_id)
         )
 
     async def list_runs(self, principal: str, query: RunQuery) -> RunPage:
@@ -101,6 +114,7 @@ class RunLog:
 
     async def claim_active(self, owner: str) -> list[Run]:
         """Take every active run over (start-up): its epoch rises, so an older owner is fenced."""
+        self._owner = owner
         claimed = await self._engine.write(
             lambda connection: statements.claim_active(connection, owner)
         )
@@ -109,39 +123,72 @@ class RunLog:
 
     # -- events ----------------------------------------------------------------------------------
 
-    async def append(
+    def append(
         self,
         before: Run,
         after: Run,
         entries: Sequence[Entry],
         backend_session_id: str | None = None,
-    ) -> None:
+        *,
+        again: bool = False,
+    ) -> asyncio.Future[Run]:
         """Append `entries`, moving the run from `before` to `after`, in one transaction.
 
-        Returns when all is durable and readers were woken. Raises: FencedError when this process
-        no longer owns the run.
+        Done when all is durable and readers were woken. `again`: a former try may have been
+        stored although its answer was lost. Raises: FencedError when this process no longer owns
+        the run, StorageError.
         """
-        await self._engine.write(
-            lambda connection: statements.append(
-                connection, before, after, entries, backend_session_id
-            )
+        write = Append(
+            before=before,
+            after=after,
+            entries=entries,
+            backend_session_id=backend_session_id,
+            again=again,
         )
+        stored = self._pump.write(write)
+        # The log's own callback comes first, so who awaits the future finds readers woken.
+        stored.add_done_callback(lambda done: self._appended(write, done))
+        return stored
+
+    def _appended(self, write: Append, done: asyncio.Future[Run]) -> None:
+        after = write.after
+        if done.cancelled():
+            return
+        if (error := done.exception()) is not None:
+            if isinstance(error, FencedError):
+                self._forget(after.id)
+            return
         live = self._live.setdefault(after.id, _Live(after))
         live.run = after
-        live.tail.extend(entry.recorded for entry in entries)
-        if entries:  # an append may move `remote` alone; who waits, waits for an event
-            live.wake()
+        live.tail.extend([entry.recorded for entry in write.entries])
         if after.terminal:
-            del self._live[after.id]
+            self._retire(live)
+        if write.entries:  # an append may move `remote` alone; who waits, waits for an event
+            self._engine.announce({after.id})
+            live.wake()
+
+    def _forget(self, run_id: str) -> None:
+        """Another process owns the run: what is known here is old, so readers go to the database."""
+        if (live := self._live.pop(run_id, None)) is not None:
+            live.wake()
+
+    def _retire(self, live: _Live) -> None:
+        del self._live[live.run.id]
+        self._ended[live.run.id] = live
+        if len(self._ended) > ENDED_KEPT:
+            self._ended.popitem(last=False)
 
     async def read(
         self, run_id: str, after: int, limit: int, types: Sequence[str] = ()
     ) -> list[Recorded]:
         """Durable events with `seq > after`, in order, at most `limit`."""
-        live = self._live.get(run_id)
-        if live is not None and live.tail and live.tail[0].seq <= after + 1:
-            recent = [e for e in live.tail if e.seq > after and (not types or e.type in types)]
-            return recent[:limit]
+        live = self._live.get(run_id) or self._ended.get(run_id)
+        if live is not None:
+            if live.run.last_seq <= after:
+                return []
+            if live.tail and live.tail[0].seq <= after + 1:
+                recent = [e for e in live.tail if e.seq > after and (not types or e.type in types)]
+                return recent[:limit]
         return await self._engine.read(
             lambda connection: statements.read_events(connection, run_id, after, limit, types)
         )
@@ -149,19 +196,34 @@ class RunLog:
     async def changed(self, run_id: str, after: int, timeout_s: float | None = None) -> bool:
         """Wait until the run has an event after `after`; False when the time passed.
 
-        Returns True at once for runs that are not active in this process.
+        A run that is not active in this process may be in another: then it is True when that one
+        says so, or after `SAFETY_POLL_S`, and the reader looks.
         """
         live = self._live.get(run_id)
-        if live is None or live.run.last_seq > after:
-            return True
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        live.waiters.add(waiter)
-        try:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(waiter, timeout_s)
+        if live is not None:
+            if live.run.last_seq > after:
+                return True
+            await _wait(live.waiters, timeout_s)
             return live.run.last_seq > after
+        if run_id in self._ended or await self._moved_elsewhere(run_id, after):
+            return True
+        waiters = self._watched.setdefault(run_id, set())
+        longest = SAFETY_POLL_S if timeout_s is None else min(timeout_s, SAFETY_POLL_S)
+        try:
+            await _wait(waiters, longest)
         finally:
-            live.waiters.discard(waiter)
+            if not waiters:
+                self._watched.pop(run_id, None)
+        return await self._moved_elsewhere(run_id, after) or timeout_s != longest
+
+    async def _moved_elsewhere(self, run_id: str, after: int) -> bool:
+        run = await self.get(run_id)
+        return run is None or run.terminal or run.last_seq > after
+
+    def _hear(self, run_id: str) -> None:
+        for waiter in self._watched.pop(run_id, ()):
+            if not waiter.done():
+                waiter.set_result(None)
 
     # -- payloads --------------------------------------------------------------------------------
 
@@ -181,4 +243,20 @@ class RunLog:
 
     def _track(self, run: Run) -> Run:
         """Remember an active run; what this process knows already is at least as new."""
+        if (known := self.known(run.id)) is not None:
+            return known
         return run if run.terminal else self._live.setdefault(run.id, _Live(run)).run
+
+
+async def _wait(waiters: set[asyncio.Future[None]], timeout_s: float | None) -> None:
+    """Until a waker resolves it, or the time has passed."""
+    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    waiters.add(waiter)
+    try:
+        if timeout_s is None:
+            await waiter
+        else:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(waiter, timeout_s)
+    finally:
+        waiters.discard(waiter)

@@ -86,13 +86,11 @@ runs = sa.Table(
     sa.Column("owner", sa.String(64)),
     sa.Column("epoch", sa.Integer, nullable=False, server_default="0"),
     sa.Column("summary", sa.Text, nullable=False),
-    sa.Column("message", sa.Text, nullable=False),
-    sa.Column("request", sa.Text, nullable=False),
+    sa.Column("artifact_count", sa.Integer, nullable=False, server_default="0"),
     sa.Column("pending", sa.Text),
     sa.Column("remote", sa.Text),
     sa.Column("result", sa.Text),
     sa.Column("error", sa.Text),
-    sa.Column("metadata", sa.Text),
 )
 _newest = (runs.c.created_at.desc(), runs.c.id.desc())
 sa.Index("ix_runs_created", *_newest)
@@ -107,6 +105,19 @@ sa.Index(
     runs.c.created_at,
     sqlite_where=ACTIVE_STATUSES,
     postgresql_where=ACTIVE_STATUSES,
+)
+
+# What a run was started with. It never changes and may be large (a profile has up to 256 KB), and
+# an append rewrites the whole row of its run.
+run_inputs = sa.Table(
+    "run_inputs",
+    metadata,
+    sa.Column(
+        "run_id", sa.String(36), sa.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True
+    ),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("request", sa.Text, nullable=False),
+    sa.Column("metadata", sa.Text),
 )
 
 run_labels = sa.Table(
@@ -147,8 +158,17 @@ events = sa.Table(
     sa.Column("type", sa.String(32), nullable=False),
     sa.Column("status", sa.String(24), nullable=False),  # the run's status after this event
     sa.Column("src_seq", sa.Integer),  # its seq in the agent's own log, for copied events
+    sa.Column("shown", sa.SmallInteger),  # what a task shows: 1 in its history, 2 as an artifact
     sa.Column("data", sa.Text, nullable=False),
     sqlite_with_rowid=False,
+)
+sa.Index(
+    "ix_events_shown",
+    events.c.run_id,
+    events.c.shown,
+    events.c.seq,
+    sqlite_where=events.c.shown.is_not(None),
+    postgresql_where=events.c.shown.is_not(None),
 )
 sa.Index(
     "ix_events_src",

@@ -1,0 +1,201 @@
+"""What the log writes, many at once: runs that begin and runs that move on, in one transaction.
+
+Statements like those of `statements`. Each kind of row goes in by one statement for all runs: what
+a statement costs beside its rows (60 us) is paid once a commit, not once a run.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias
+
+import sqlalchemy as sa
+
+from gateway.core.errors import CoreError, FencedError
+from gateway.core.record import Run, Session
+from gateway.core.store import rows
+from gateway.core.store.chunks import chunk_rows_of
+from gateway.core.store.dialect import insert
+from gateway.core.store.entry import Entry, RequestKey
+from gateway.core.store.keys import key_row, run_of_key
+from gateway.core.store.schema import (
+    chunks,
+    events,
+    request_keys,
+    run_inputs,
+    runs,
+    sessions,
+)
+from gateway.core.store.sessions import bind_session, ensure_session
+from gateway.core.store.statements import get_run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Create:
+    """A new run, with its session when that is new (`name`: give it one of agent1..N)."""
+
+    run: Run
+    session: Session
+    key: RequestKey | None = None
+    name: bool = False
+    owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Append:
+    """Events that move a run from `before` to `after`. `again`: it may have been stored already,
+    by a commit whose answer was lost."""
+
+    before: Run
+    after: Run
+    entries: Sequence[Entry] = ()
+    backend_session_id: str | None = None
+    again: bool = False
+
+
+Write: TypeAlias = Create | Append
+Outcome: TypeAlias = Run | CoreError  # of a creation the run it led to, of an append `after`
+
+_SAME_RUN: Final = (
+    runs.c.id == sa.bindparam("b_id"),
+    runs.c.epoch == sa.bindparam("b_epoch"),
+    runs.c.last_seq == sa.bindparam("b_last_seq"),
+)
+
+
+def _update(names: Sequence[str]) -> sa.Update:
+    return sa.update(runs).where(*_SAME_RUN).values({n: sa.bindparam(f"b_to_{n}") for n in names})
+
+
+_MOVE: Final = _update(rows.MOVING)
+_TURN: Final = _update((*rows.MOVING, *rows.TURNING))
+_INSERT_RUN: Final = sa.insert(runs)
+_INSERT_INPUT: Final = sa.insert(run_inputs)
+_INSERT_EVENT: Final = sa.insert(events)
+
+
+def carry_out(connection: sa.Connection, writes: Sequence[Write]) -> list[Outcome]:
+    """Store everything; what is refused is told by an error in its place."""
+    outcomes: dict[int, Outcome] = {}
+    creates = [(n, write) for n, write in enumerate(writes) if isinstance(write, Create)]
+    appends = [(n, write) for n, write in enumerate(writes) if isinstance(write, Append)]
+    if creates:
+        _create_all(connection, creates, outcomes)
+    if appends:
+        _append_all(connection, appends, outcomes)
+    return [outcomes[n] for n in range(len(writes))]
+
+
+# -- runs that begin -----------------------------------------------------------------------------
+
+
+def _create_all(
+    connection: sa.Connection, creates: list[tuple[int, Create]], outcomes: dict[int, Outcome]
+) -> None:
+    stored: list[tuple[Create, Run]] = []
+    new_sessions: list[dict[str, Any]] = []
+    for n, create in creates:
+        try:
+            run = _made_before(connection, create)
+            if run is None:
+                run = _placed(connection, create, new_sessions)
+                stored.append((create, run))
+            outcomes[n] = run
+        except CoreError as exc:
+            outcomes[n] = exc
+    if new_sessions:
+        connection.execute(insert(connection, sessions).on_conflict_do_nothing(), new_sessions)
+    if stored:
+        connection.execute(_INSERT_RUN, [rows.run_row(run, c.owner) for c, run in stored])
+        connection.execute(_INSERT_INPUT, [rows.input_row(run) for _, run in stored])
+
+
+def _made_before(connection: sa.Connection, create: Create) -> Run | None:
+    """The run that the creation's key led to; else the key is kept for the new one."""
+    if create.key is None:
+        return None
+    made = run_of_key(connection, create.key)
+    if made is not None:
+        return get_run(connection, made)
+    connection.execute(sa.insert(request_keys), key_row(create.key, create.run.id))
+    return None
+
+
+def _placed(connection: sa.Connection, create: Create, new_sessions: list[dict[str, Any]]) -> Run:
+    """The run with its session's name. A session without one needs no look at what is stored."""
+    if not create.name and create.session.nickname is None:
+        new_sessions.append(rows.session_row(create.session))
+        return create.run
+    nickname = ensure_session(connection, create.session, name=create.name)
+    return replace(create.run, nickname=nickname)
+
+
+# -- runs that move on ---------------------------------------------------------------------------
+
+
+def _append_all(
+    connection: sa.Connection, appends: list[tuple[int, Append]], outcomes: dict[int, Outcome]
+) -> None:
+    doubtful = {n for n, append in appends if append.again}
+    done = _arrived(connection, [pair for pair in appends if pair[0] in doubtful])
+    todo = [pair for pair in appends if pair[0] not in done]
+    moves = [rows.move_of(a.before, a.after) for _, a in todo if not rows.turns(a.before, a.after)]
+    turns = [rows.turn_of(a.before, a.after) for _, a in todo if rows.turns(a.before, a.after)]
+    matched = 0
+    for statement, values in ((_MOVE, moves), (_TURN, turns)):
+        if values:
+            matched += connection.execute(statement, values).rowcount
+    # asyncpg counts nothing for many; then, and when one did not match, look who did.
+    arrived = {n for n, _ in todo} if matched == len(todo) else _arrived(connection, todo)
+    for n, append in appends:
+        fenced = n not in arrived and n not in done
+        outcomes[n] = FencedError(append.before.id) if fenced else append.after
+    _store_events(connection, [append for n, append in todo if n in arrived])
+
+
+def _arrived(connection: sa.Connection, appends: list[tuple[int, Append]]) -> set[int]:
+    """Those whose runs stand where they lead to."""
+    if not appends:
+        return set()
+    ids = [append.before.id for _, append in appends]
+    found = connection.execute(
+        sa.select(runs.c.id, runs.c.epoch, runs.c.last_seq).where(runs.c.id.in_(ids))
+    )
+    stands = {row.id: (row.epoch, row.last_seq) for row in found}
+    return {
+        n
+        for n, append in appends
+        if stands.get(append.after.id) == (append.after.epoch, append.after.last_seq)
+    }
+
+
+def _store_events(connection: sa.Connection, appends: list[Append]) -> None:
+    event_rows = [
+        rows.event_row(append.after.id, entry) for append in appends for entry in append.entries
+    ]
+    if event_rows:
+        connection.execute(_INSERT_EVENT, event_rows)
+    chunk_rows = [
+        row
+        for append in appends
+        for entry in append.entries
+        if entry.payloads
+        for row in chunk_rows_of(append.after.id, entry)
+    ]
+    if chunk_rows:
+        connection.execute(sa.insert(chunks), chunk_rows)
+    for append in appends:
+        moved_to = append.after.remote if _moved_away(append) else None
+        if append.backend_session_id is not None or moved_to is not None:
+            bind_session(connection, append.after, append.backend_session_id, moved_to)
+
+
+def _moved_away(append: Append) -> bool:
+    """True when the session has something to keep of its run's remote; `src_seq` moves with
+    every event and is not it."""
+    before, after = append.before.remote, append.after.remote
+    if after is None or after is before:
+        return False
+    return before is None or (before.task_id, before.context_id) != (
+        after.task_id,
+        after.context_id,
+    )
