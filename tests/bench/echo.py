@@ -9,7 +9,7 @@ import asyncio
 import logging
 import secrets
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -38,7 +38,7 @@ from gateway.core.record import Run
 from gateway.core.server import task_server
 from gateway.core.writer import RunWriter
 from tests.bench.references import ECHO, fixed_handler, sdk_handler
-from tests.bench.sampling import profiled
+from tests.bench.sampling import profiled, thread_times
 
 PATH: Final = "/a2a/jsonrpc"
 
@@ -108,7 +108,7 @@ async def reference(handler: RequestHandler) -> AsyncGenerator[ASGIApp]:
     yield Starlette(routes=[health_route(ECHO, "1"), *create_jsonrpc_routes(handler, PATH)])
 
 
-async def _serve(kind: str, database: str) -> None:
+async def _serve(kind: str, database: str, said: list[str]) -> None:
     listener = Listener()
     token = secrets.token_hex(16)
     makers: dict[str, Callable[[], Any]] = {
@@ -118,6 +118,7 @@ async def _serve(kind: str, database: str) -> None:
     }
     async with makers[kind]() as app:
         await listener.serve(app, on_ready=lambda _url: _say(listener.port, token))
+        said.append(thread_times())
 
 
 def _say(port: int, token: str) -> None:
@@ -132,9 +133,8 @@ def main() -> None:
     parser.add_argument("--profile", type=Path, help="write where the time went to this file")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    served: Coroutine[Any, Any, None] = _serve(arguments.kind, arguments.database)
-    with profiled(arguments.profile):
-        run(served)
+    with profiled(arguments.profile) as said:
+        run(_serve(arguments.kind, arguments.database, said))
 
 
 if __name__ == "__main__":

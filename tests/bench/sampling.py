@@ -1,4 +1,4 @@
-"""Where a server's time goes: a sampling of all its threads and a profile of its event loop.
+"""Where a server's time goes: samples of all its threads, or the calls of its event loop counted.
 
 Standard library only; knows no server.
 """
@@ -6,6 +6,7 @@ Standard library only; knows no server.
 import cProfile
 import io
 import pstats
+import signal
 import sys
 import threading
 import time
@@ -16,31 +17,38 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-EVERY_S: Final = 0.002
-TOP: Final = 45
-# Threads that stand here wait for something.
-IDLE: Final = frozenset({"wait", "get", "select", "_worker", "_next_batch", "run", "getting"})
+EVERY_S: Final = 0.001  # of processor time, of all threads together
+TOP: Final = 50
+# Functions in which a thread waits for work. (The loop's own is `Runner.run`: uvloop at work or
+# waiting, for events or for the interpreter.)
+IDLE: Final = frozenset({"wait", "select", "_worker", "_next_batch", "_write"})
 
 
 class Sampler:
-    """Looks at every thread now and then; counts the function on top and all below it."""
+    """Looks at the threads each time the process used some CPU; counts the function on top and all
+    that led to it.
+
+    By signal, so that the event loop is caught wherever it is: a thread that looks gets its turn
+    only when the others let go of the interpreter, and would see little but their system calls.
+    For the other threads exactly that is true here: theirs are places where they let go.
+    """
 
     def __init__(self) -> None:
         self._own: dict[str, Counter[str]] = {}
         self._under: dict[str, Counter[str]] = {}
         self._seen: Counter[str] = Counter()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="sampler", daemon=True)
-        self._thread.start()
+        self._main = threading.get_ident()
+        signal.signal(signal.SIGPROF, self._look)
+        signal.setitimer(signal.ITIMER_PROF, EVERY_S, EVERY_S)
 
-    def _watch(self) -> None:
-        me = threading.get_ident()
-        while not self._over.wait(EVERY_S):
-            names = {thread.ident: thread.name for thread in threading.enumerate()}
-            frames = sys._current_frames()  # pyright: ignore[reportPrivateUsage]  # documented
-            for ident, frame in frames.items():
-                if ident != me and frame.f_code.co_name not in IDLE:
-                    self._count(names.get(ident, "?"), frame)
+    def _look(self, _number: int, frame: FrameType | None) -> None:
+        names = {thread.ident: thread.name for thread in threading.enumerate()}
+        frames = sys._current_frames()  # pyright: ignore[reportPrivateUsage]  # documented
+        if frame is not None:
+            frames[self._main] = frame
+        for ident, top in frames.items():
+            if top.f_code.co_name not in IDLE:
+                self._count(names.get(ident, "?"), top)
 
     def _count(self, name: str, frame: FrameType) -> None:
         thread = name.rstrip("0123456789_")
@@ -54,11 +62,10 @@ class Sampler:
         self._under.setdefault(thread, Counter()).update(below)
 
     def report(self) -> str:
-        self._over.set()
-        self._thread.join()
+        signal.setitimer(signal.ITIMER_PROF, 0)
         lines: list[str] = []
         for thread, count in self._seen.most_common():
-            lines.append(f"\nthread {thread}: {count} samples that were not waiting")
+            lines.append(f"\nthread {thread}: {count} samples that were not waiting for work")
             for title, counted in (("own", self._own), ("with callees", self._under)):
                 lines.append(f"  {title}")
                 lines += [
@@ -74,25 +81,40 @@ def _place(frame: FrameType) -> str:
     return f"{'/'.join(folders)}:{code.co_firstlineno} {code.co_qualname}"
 
 
+def thread_times() -> str:
+    """Processor seconds of each thread alive, and the share of the loop's."""
+    lines: list[str] = []
+    for thread in threading.enumerate():
+        stat = Path(f"/proc/self/task/{thread.native_id}/stat")
+        if stat.exists():
+            fields = stat.read_text("utf-8").rpartition(")")[2].split()
+            lines.append(f"{(int(fields[11]) + int(fields[12])) / 100:7.2f} s  {thread.name}")
+    return "\n".join(lines)
+
+
 @contextmanager
-def profiled(file: Path | None) -> Generator[None]:
-    """Write to `file` what the block's threads did; `*.calls` counts calls (slower), else samples."""
+def profiled(file: Path | None) -> Generator[list[str]]:
+    """Write to `file` what the block's threads did; `*.calls` counts calls (slower), else samples.
+
+    What the block puts on the list is written too.
+    """
+    said: list[str] = []
     if file is None:
-        yield
+        yield said
         return
     began, cpu = time.perf_counter(), time.process_time()
     if file.suffix == ".calls":
         profile = cProfile.Profile()
         profile.enable()
-        yield
+        yield said
         profile.disable()
-        said = io.StringIO()
-        stats = pstats.Stats(profile, stream=said)
-        stats.strip_dirs().sort_stats("tottime").print_stats(TOP)
-        text = said.getvalue()
+        out = io.StringIO()
+        pstats.Stats(profile, stream=out).strip_dirs().sort_stats("tottime").print_stats(TOP)
+        said.append(out.getvalue())
     else:
         sampler = Sampler()
-        yield
-        text = sampler.report()
+        yield said
+        said.append(sampler.report())
     wall, used = time.perf_counter() - began, time.process_time() - cpu
+    text = "\n".join(said)
     file.write_text(f"{wall:.1f} s, CPU {used:.1f} s\n{text}\n", encoding="utf-8")
