@@ -14,6 +14,7 @@
       PayloadNotFoundError    payload_not_found
       FencedError             fenced               (this process no longer owns the run)
       StorageError            storage_full | storage_unavailable
+      DatabaseUnusableError   database_unusable    (at the start of a server alone)
 
 Each face turns codes into its own errors by one table; nobody branches on texts.
 """
@@ -126,3 +127,9 @@ class StorageError(CoreError):
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
         self.code = code
+
+
+class DatabaseUnusableError(CoreError):
+    """A server cannot start on this database; the text is for who starts it and names it."""
+
+    code = "database_unusable"

@@ -5,12 +5,13 @@ Knows no table. Both engines run the same functions: SQLite in a thread, Postgre
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Literal, Protocol, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 
 T = TypeVar("T")
 Operation: TypeAlias = Callable[[sa.Connection], T]
+Durability: TypeAlias = Literal["normal", "full"]  # each engine says what it makes of them
 
 
 class Engine(Protocol):
@@ -34,7 +35,8 @@ class Engine(Protocol):
 
     def announce(self, run_ids: set[str]) -> None:
         """Tell other processes on this database that these runs have new events: a hint, which
-        may be lost. Where a database serves one process it does nothing."""
+        may be lost. It goes out with what was submitted before. Where a database serves one
+        process it does nothing."""
         ...
 
     def on_hint(self, heard: Callable[[str], None]) -> None:
