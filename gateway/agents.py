@@ -8,7 +8,7 @@ a 0600 file, and go to the agent's own origin only.
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,6 +21,7 @@ from gateway.core.errors import InvalidInputError
 from gateway.core.extension import CodingRequest
 from gateway.core.face.tokens import TokenError, read_token
 from gateway.core.json import JsonObject
+from gateway.core.secrets import Mask, is_secret_name
 from gateway.errors import UnknownAgentError
 from gateway.home import Home, read_private, read_published, write_private
 from gateway.launcher import Launcher
@@ -68,11 +69,13 @@ class Registry:
         *,
         local: tuple[str, ...],
         variable: Callable[[str], str | None],
+        mask: Mask | None = None,
     ) -> None:
         self._home = home
         self._clients = clients
         self._launcher = launcher
         self._variable = variable
+        self._mask = mask or Mask()
         self._entries: dict[str, _Entry] = {name: _Entry() for name in local}
         for name, stored in (read_private(home.registry) or {}).items():
             try:
@@ -145,7 +148,8 @@ class Registry:
         Raises: InvalidInputError when they cannot be read.
         """
         if registration.auth_token is not None:
-            read_token_reference(registration.auth_token, self._variable)
+            self._mask.add(read_token_reference(registration.auth_token, self._variable))
+        self._learn(registration.headers)
         taken: set[str] = set()
         for name, entry in self._entries.items():
             if entry.registration is None or not entry.registration.same_agent(registration):
@@ -178,6 +182,7 @@ class Registry:
         """
         entry = self._entry(name)
         base_url, headers = await self._address(name, entry.registration)
+        self._learn(headers)
         link = Link(agent=name, client=self._clients.at(base_url), headers=headers)
         async with entry.lock:
             known = entry.known
@@ -194,6 +199,12 @@ class Registry:
             extension=card.extension,
             streaming=card.streaming,
         )
+
+    def _learn(self, headers: Mapping[str, str]) -> None:
+        """From now on the credentials in these headers are masked wherever they would be stored."""
+        for name, value in headers.items():
+            if is_secret_name(name):
+                self._mask.add(value.removeprefix("Bearer "))
 
     def forget(self, name: str) -> None:
         """Read the agent's card anew at its next use: its link failed, it may have changed."""

@@ -24,6 +24,8 @@ from gateway.core.face.guard import Guard
 from gateway.core.face.routes import health_route
 from gateway.core.face.serving import Listener
 from gateway.core.face.tokens import ensure_token
+from gateway.core.logs import mask_logs
+from gateway.core.secrets import Mask
 from gateway.core.server import task_server
 from gateway.core.status import ACTIVE
 from gateway.core.store.listing import RunQuery
@@ -130,14 +132,23 @@ class Site:
 
 
 @asynccontextmanager
-async def agents(settings: Settings, home: Home) -> AsyncGenerator[Registry, None]:
+async def agents(
+    settings: Settings, home: Home, mask: Mask | None = None
+) -> AsyncGenerator[Registry, None]:
     """The registry with its HTTP clients and wrappers; both end with it."""
     clients = Clients()
     launcher = Launcher(
         home, environment=wrapper_environment(settings), timeout_s=settings.launch_timeout_s
     )
     try:
-        yield Registry(home, clients, launcher, local=settings.local_agents, variable=read_variable)
+        yield Registry(
+            home,
+            clients,
+            launcher,
+            local=settings.local_agents,
+            variable=read_variable,
+            mask=mask,
+        )
     finally:
         await launcher.stop()
         with anyio.CancelScope(shield=True):
@@ -157,15 +168,18 @@ async def run_gateway(settings: Settings, on_ready: Callable[[str], None]) -> No
     home = Home(settings.home)
     with home.lock():
         token = ensure_token(home.token_file)
+        mask = Mask([token])
+        mask_logs(mask)
         listener = Listener(settings.host, settings.port)
         try:
             async with (
-                agents(settings, home) as registry,
+                agents(settings, home, mask) as registry,
                 task_server(
                     database=home.database,
                     driver_for=lambda run: AgentDriver(
                         run, registry, patience_s=settings.link_patience_s
                     ),
+                    mask=mask,
                 ) as tasks,
             ):
                 faces = Faces(

@@ -119,7 +119,7 @@ class ForeignRun:
         endpoint = await self._reach.endpoint()
         session = await self._writer.session()
         known = session.remote if session is not None else None
-        run = self._writer.run
+        run = self._writer.given
         context = known.context_id if known is not None and known.agent == run.agent else None
         # Written down before it is sent: such an agent would do the same message twice.
         marked = Remote(agent=run.agent, agent_url=endpoint.base_url)

@@ -92,7 +92,7 @@ class ExtensionRun:
         remote = self._remote
         if remote.task_id is None:
             context = await self._context()
-            params = first_params(self._writer.run, context)
+            params = first_params(self._writer.given, context)
             stream = endpoint.stream("SendStreamingMessage", params, after=0)
         else:
             await self._tell_cancel()

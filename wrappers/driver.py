@@ -103,6 +103,7 @@ class AdapterDriver:
                 )
             )
             return
+        run = writer.given
         try:
             self._wrapped.check(run.request)
             context = await self._wrapped.contexts.bind(run)

@@ -24,6 +24,8 @@ from gateway.core.face.routes import face_routes, health_route
 from gateway.core.face.serving import Listener
 from gateway.core.face.tokens import ensure_token
 from gateway.core.json import JsonObject
+from gateway.core.logs import mask_logs
+from gateway.core.secrets import Mask, is_secret_name
 from gateway.core.server import task_server
 from gateway.core.tasks import Tasks
 from wrappers.adapter import Adapter, UnsupportedError
@@ -91,12 +93,16 @@ async def serve(
         adapter = agent.make(making)
         token_file = None if settings.no_auth else settings.token_file or home.token
         token = ensure_token(token_file) if token_file else None
+        # A command that prints its environment prints these; they reach no log.
+        mask = Mask(value for name, value in source.items() if is_secret_name(name))
+        mask.add(token or "")
+        mask_logs(mask)
         listener = Listener(settings.host, settings.port)
         ready = Ready(
             agent=agent_name, name=home.name, base_url=listener.base_url, token_file=token_file
         )
         try:
-            async with _tasks(adapter, agent, making, home) as tasks:
+            async with _tasks(adapter, agent, making, home, mask) as tasks:
                 face = _face(
                     ready, agent, lambda request: _check(request, adapter, agent, settings)
                 )
@@ -109,7 +115,7 @@ async def serve(
 
 @asynccontextmanager
 async def _tasks(
-    adapter: Adapter, agent: Agent, making: Making, home: WrapperHome
+    adapter: Adapter, agent: Agent, making: Making, home: WrapperHome, mask: Mask
 ) -> AsyncGenerator[Tasks]:
     """The task server over the adapter; both end with it, the agent after its runs."""
     settings = making.settings
@@ -125,6 +131,7 @@ async def _tasks(
             database=home.database,
             driver_for=lambda run: AdapterDriver(run, wrapped),
             capacity=capacity,
+            mask=mask,
         ) as tasks:
             yield tasks
     finally:

@@ -10,6 +10,7 @@ from typing import Final
 
 from gateway.core.driver import DriverFactory
 from gateway.core.redact import Limits
+from gateway.core.secrets import Mask
 from gateway.core.store.log import RunLog
 from gateway.core.store.sqlite import Durability, SqliteEngine
 from gateway.core.supervisor import Supervisor
@@ -24,7 +25,7 @@ def now() -> int:
 
 
 @asynccontextmanager
-async def task_server(
+async def task_server(  # noqa: PLR0913  # what a server is made with, all by keyword
     *,
     database: Path,
     driver_for: DriverFactory,
@@ -32,13 +33,15 @@ async def task_server(
     queue_limit: int = QUEUE_LIMIT,
     durability: Durability = "normal",
     limits: Limits | None = None,
+    mask: Mask | None = None,
 ) -> AsyncGenerator[Tasks]:
     """The operations of a task server on `database`; active runs are taken up again.
 
-    `capacity`: runs that may be running at once, None for no bound. Raises:
+    `capacity`: runs that may be running at once, None for no bound. `mask` knows the secrets of
+    this process; those that any text tells are masked without it. Raises:
     sqlite.DatabaseLockedError when another process serves this database.
     """
-    log = await RunLog.open(SqliteEngine(database, durability=durability))
+    log = await RunLog.open(SqliteEngine(database, durability=durability), mask)
     supervisor = Supervisor(
         log,
         driver_for,

@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 from gateway.core import json, redact
 from gateway.core.clock import Clock
 from gateway.core.errors import StorageError
-from gateway.core.events import Event, encode
+from gateway.core.events import Event, decode, encode
 from gateway.core.record import Remote, Run, Session, apply, with_remote
 from gateway.core.redact import Limits
 from gateway.core.status import RunStatus
@@ -85,6 +85,14 @@ class RunWriter:
         if len(self._backlog) > WINDOW:
             await self.flush()
 
+    @property
+    def given(self) -> Run:
+        """The run with the message and request its caller gave: what is stored has no secrets.
+
+        For who hands them to the agent. Raises: masking.SecretLostError.
+        """
+        return self._log.masking.given(self.run)
+
     async def session(self) -> Session | None:
         """The run's session as it is stored: what earlier runs learned of it (`remote`)."""
         return await self._log.session(self.run.context_id)
@@ -101,14 +109,19 @@ class RunWriter:
 
     def _take(self, event: Event, remote: Remote | None) -> None:
         at = self._clock()
+        data = encode(event)
+        text = json.encode(data)
+        if (mask := self._log.masking.mask).suspects(text):
+            data = mask.data(data)
+            event, text = decode(event.type, data), json.encode(data)
         after = apply(self.run, event, at=at)
         if after.terminal and self.ending is not None:
             event = self.ending(event)
             after = apply(self.run, event, at=at)
+            data = encode(event)
+            text = json.encode(data)
         if remote is not None:
             after = with_remote(after, remote)
-        data = encode(event)
-        text = json.encode(data)
         payloads: tuple[redact.Payload, ...] = ()
         if len(text) > self._limits.text:  # most events are smaller, and done with here
             parts = redact.split(data, self._limits)

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.core.errors import FencedError
+from gateway.core.masking import Masking
 from gateway.core.record import Run, Session
 from gateway.core.redact import Payload
+from gateway.core.secrets import Mask
 from gateway.core.store import chunks, keys, sessions, statements
 from gateway.core.store.batch import Append, Create
 from gateway.core.store.engine import Engine
@@ -44,7 +46,7 @@ class _Live:
 class RunLog:
     """Runs, their events and payloads, and the sessions they belong to."""
 
-    def __init__(self, engine: Engine, log_id: str) -> None:
+    def __init__(self, engine: Engine, log_id: str, mask: Mask) -> None:
         self._engine = engine
         self._pump = Pump(engine)
         self._owner: str | None = None
@@ -52,12 +54,13 @@ class RunLog:
         self._ended: OrderedDict[str, _Live] = OrderedDict()
         self._watched: dict[str, set[asyncio.Future[None]]] = {}  # runs active elsewhere
         self.log_id = log_id
+        self.masking = Masking(mask)
         engine.on_hint(self._hear)
 
     @classmethod
-    async def open(cls, engine: Engine) -> "RunLog":
-        """The log of a database; its `log_id` is born with it."""
-        return cls(engine, await engine.write(statements.prepare))
+    async def open(cls, engine: Engine, mask: Mask | None = None) -> "RunLog":
+        """The log of a database; its `log_id` is born with it. `mask` knows this process's secrets."""
+        return cls(engine, await engine.write(statements.prepare), mask or Mask())
 
     async def close(self) -> None:
         """Wake who waits, finish what was submitted, let the database go."""
@@ -76,9 +79,12 @@ class RunLog:
         agent name: `session.nickname`, or with `name` the folder's next of agent1..N.
         Raises: RequestConflictError, InvalidInputError (the name is taken), StorageError.
         """
+        run = self.masking.stored(run)
         stored = await self._pump.write(
             Create(run=run, session=session, key=key, name=name, owner=self._owner)
         )
+        if stored.id != run.id:
+            self.masking.forget(run.id)
         return self._track(stored)
 
     async def keep_key(self, key: RequestKey, run_id: str) -> bool:
@@ -169,11 +175,13 @@ class RunLog:
 
     def _forget(self, run_id: str) -> None:
         """Another process owns the run: what is known here is old, so readers go to the database."""
+        self.masking.forget(run_id)
         if (live := self._live.pop(run_id, None)) is not None:
             live.wake()
 
     def _retire(self, live: _Live) -> None:
         del self._live[live.run.id]
+        self.masking.forget(live.run.id)
         self._ended[live.run.id] = live
         if len(self._ended) > ENDED_KEPT:
             self._ended.popitem(last=False)
