@@ -14,14 +14,16 @@ from gateway.core.errors import CoreError, FencedError
 from gateway.core.record import Run, Session
 from gateway.core.store import rows
 from gateway.core.store.chunks import chunk_rows_of
-from gateway.core.store.dialect import insert
 from gateway.core.store.entry import Entry, RequestKey
 from gateway.core.store.keys import key_row, run_of_key
+from gateway.core.store.labels import label_rows
+from gateway.core.store.many import Many, insert_many
 from gateway.core.store.schema import (
     chunks,
     events,
     request_keys,
     run_inputs,
+    run_labels,
     runs,
     sessions,
 )
@@ -62,15 +64,21 @@ _SAME_RUN: Final = (
 )
 
 
-def _update(names: Sequence[str]) -> sa.Update:
-    return sa.update(runs).where(*_SAME_RUN).values({n: sa.bindparam(f"b_to_{n}") for n in names})
+def _update(names: Sequence[str]) -> Many:
+    moved = {name: sa.bindparam(f"b_to_{name}") for name in names}
+    statement = sa.update(runs).where(*_SAME_RUN).values(moved)
+    return Many(lambda _: statement)
 
 
 _MOVE: Final = _update(rows.MOVING)
 _TURN: Final = _update((*rows.MOVING, *rows.TURNING))
-_INSERT_RUN: Final = sa.insert(runs)
-_INSERT_INPUT: Final = sa.insert(run_inputs)
-_INSERT_EVENT: Final = sa.insert(events)
+_INSERT_SESSION: Final = insert_many(sessions, or_leave=True)
+_INSERT_RUN: Final = insert_many(runs)
+_INSERT_INPUT: Final = insert_many(run_inputs)
+_INSERT_LABEL: Final = insert_many(run_labels)
+_INSERT_EVENT: Final = insert_many(events)
+_INSERT_CHUNK: Final = insert_many(chunks)
+_KEEP_KEY: Final = insert_many(request_keys, or_leave=True)
 
 
 def carry_out(connection: sa.Connection, writes: Sequence[Write]) -> list[Outcome]:
@@ -103,10 +111,12 @@ def _create_all(
         except CoreError as exc:
             outcomes[n] = exc
     if new_sessions:
-        connection.execute(insert(connection, sessions).on_conflict_do_nothing(), new_sessions)
+        _INSERT_SESSION.execute(connection, new_sessions)
     if stored:
-        connection.execute(_INSERT_RUN, [rows.run_row(run, c.owner) for c, run in stored])
-        connection.execute(_INSERT_INPUT, [rows.input_row(run) for _, run in stored])
+        _INSERT_RUN.execute(connection, [rows.run_row(run, c.owner) for c, run in stored])
+        _INSERT_INPUT.execute(connection, [rows.input_row(run) for _, run in stored])
+    if labels := [row for _, run in stored if run.request.labels for row in label_rows(run)]:
+        _INSERT_LABEL.execute(connection, labels)
 
 
 def _made_before(connection: sa.Connection, create: Create) -> Run | None:
@@ -116,7 +126,7 @@ def _made_before(connection: sa.Connection, create: Create) -> Run | None:
     made = run_of_key(connection, create.key)
     if made is not None:
         return get_run(connection, made)
-    connection.execute(sa.insert(request_keys), key_row(create.key, create.run.id))
+    _KEEP_KEY.execute(connection, [key_row(create.key, create.run.id)])
     return None
 
 
@@ -143,7 +153,7 @@ def _append_all(
     matched = 0
     for statement, values in ((_MOVE, moves), (_TURN, turns)):
         if values:
-            matched += connection.execute(statement, values).rowcount
+            matched += statement.execute(connection, values)
     # asyncpg counts nothing for many; then, and when one did not match, look who did.
     arrived = {n for n, _ in todo} if matched == len(todo) else _arrived(connection, todo)
     for n, append in appends:
@@ -173,7 +183,7 @@ def _store_events(connection: sa.Connection, appends: list[Append]) -> None:
         rows.event_row(append.after.id, entry) for append in appends for entry in append.entries
     ]
     if event_rows:
-        connection.execute(_INSERT_EVENT, event_rows)
+        _INSERT_EVENT.execute(connection, event_rows)
     chunk_rows = [
         row
         for append in appends
@@ -182,7 +192,15 @@ def _store_events(connection: sa.Connection, appends: list[Append]) -> None:
         for row in chunk_rows_of(append.after.id, entry)
     ]
     if chunk_rows:
-        connection.execute(sa.insert(chunks), chunk_rows)
+        _INSERT_CHUNK.execute(connection, chunk_rows)
+    key_rows = [
+        key_row(entry.key, append.after.id)
+        for append in appends
+        for entry in append.entries
+        if entry.key is not None
+    ]
+    if key_rows:
+        _KEEP_KEY.execute(connection, key_rows)
     for append in appends:
         moved_to = append.after.remote if _moved_away(append) else None
         if append.backend_session_id is not None or moved_to is not None:

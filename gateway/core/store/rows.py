@@ -123,11 +123,20 @@ def run_row(run: Run, owner: str | None = None) -> JsonObject:
         "created_at": run.created_at,
         "updated_at": run.updated_at,
         "status_at": run.status_at,
+        "started_at": None,
+        "completed_at": None,
+        "cancel_requested_at": None,
+        "running_us": 0,
         "last_seq": run.last_seq,
-        "epoch": run.epoch,
+        "first_seq": 1,
         "owner": owner,
+        "epoch": run.epoch,
         "summary": run.summary,
+        "artifact_count": 0,
+        "pending": None,
         "remote": None if run.remote is None else remote_text(run.remote),
+        "result": None,
+        "error": None,
     }
 
 

@@ -1,0 +1,47 @@
+"""A statement for many rows, compiled once for each engine.
+
+SQLAlchemy looks at every parameter of every row it executes (6 us a row of ours); the text and the
+order of its parameters never change, so they are kept, and rows go to the driver as tuples.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from operator import itemgetter
+from typing import Any, TypeAlias
+
+import sqlalchemy as sa
+
+from gateway.core.store.dialect import insert
+
+_Compiled: TypeAlias = tuple[str, "itemgetter[Any]"]
+
+
+class Many:
+    """`statement` has at least two parameters, all bound by name: their values are the rows'."""
+
+    def __init__(self, statement: Callable[[sa.Connection], sa.Insert | sa.Update]) -> None:
+        self._statement = statement
+        self._compiled: dict[str, _Compiled] = {}
+
+    def execute(self, connection: sa.Connection, rows: Iterable[Mapping[str, Any]]) -> int:
+        """Run it for every row; returns how many rows of the table it touched, -1 where the
+        driver does not say."""
+        text, values = self._compiled.get(connection.dialect.name) or self._compile(connection)
+        return connection.exec_driver_sql(text, [values(row) for row in rows]).rowcount
+
+    def _compile(self, connection: sa.Connection) -> _Compiled:
+        compiled = self._statement(connection).compile(dialect=connection.dialect)
+        names = getattr(compiled, "positiontup", None) or list(compiled.params)
+        made = str(compiled), itemgetter(*names)
+        self._compiled[connection.dialect.name] = made
+        return made
+
+
+def insert_many(table: sa.Table, *, or_leave: bool = False) -> Many:
+    """Inserts rows that name every column of `table`; with `or_leave` those there stay."""
+    bound = {column.name: sa.bindparam(column.name, type_=column.type) for column in table.columns}
+
+    def statement(connection: sa.Connection) -> sa.Insert:
+        made = insert(connection, table).values(bound)
+        return made.on_conflict_do_nothing() if or_leave else made
+
+    return Many(statement)
