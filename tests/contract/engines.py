@@ -9,7 +9,8 @@ from typing import Any, Literal, TypeAlias
 import pytest
 import sqlalchemy as sa
 
-from gateway.core.store.engine import Engine
+from gateway.core.store.log import RunLog
+from gateway.core.store.open import open_log
 from gateway.core.store.postgres import PostgresEngine
 from gateway.core.store.sqlite import SqliteEngine
 
@@ -19,7 +20,7 @@ KINDS: tuple[Kind, ...] = ("sqlite", "postgres")
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """An empty database of one kind; `place` is what `open_log` and `task_server` take."""
+    """A database of one kind; `place` is what `open_log` and `task_server` take."""
 
     kind: Kind
     place: Path | str
@@ -30,12 +31,15 @@ class Database:
         return PostgresEngine(sa.make_url(self.place))
 
     @asynccontextmanager
-    async def opened(self) -> AsyncGenerator[Engine]:
+    async def opened(self) -> AsyncGenerator[SqliteEngine | PostgresEngine]:
         engine = self.engine()
         try:
             yield engine
         finally:
             await engine.close()
+
+    async def log(self) -> RunLog:
+        return await open_log(self.place)
 
 
 def empty_database(kind: Kind, folder: Path, request: pytest.FixtureRequest) -> Database:

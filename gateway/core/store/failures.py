@@ -17,6 +17,7 @@ UNAVAILABLE: Final = "storage_unavailable"
 _NO_SPACE: Final = "the disk of the database is full; free some space, then try again"
 _READ_ONLY: Final = "the database cannot be written: it is read-only; see the server's log"
 _DAMAGED: Final = "the database is damaged; stop the server and restore a copy of it"
+_NO_DATABASE: Final = "the file is not a database; name another one"
 _DISK: Final = "the disk of the database fails; see the server's log"
 _BUSY: Final = "the database is busy with something else; try again"
 _GONE: Final = "the database does not answer; try again when it is back"
@@ -28,7 +29,7 @@ _SQLITE: Final = {
     sqlite3.SQLITE_READONLY: (UNAVAILABLE, _READ_ONLY),
     sqlite3.SQLITE_PERM: (UNAVAILABLE, _READ_ONLY),
     sqlite3.SQLITE_CORRUPT: (UNAVAILABLE, _DAMAGED),
-    sqlite3.SQLITE_NOTADB: (UNAVAILABLE, _DAMAGED),
+    sqlite3.SQLITE_NOTADB: (UNAVAILABLE, _NO_DATABASE),
     sqlite3.SQLITE_IOERR: (UNAVAILABLE, _DISK),
     sqlite3.SQLITE_CANTOPEN: (UNAVAILABLE, _DISK),
     sqlite3.SQLITE_NOMEM: (UNAVAILABLE, _BUSY),
