@@ -16,14 +16,17 @@ from gateway.core import json, redact
 from gateway.core.clock import Clock
 from gateway.core.errors import StorageError
 from gateway.core.events import Event, decode, encode
+from gateway.core.json import JsonObject
 from gateway.core.record import Remote, Run, Session, apply, with_remote
-from gateway.core.redact import Limits
+from gateway.core.redact import Limits, Payload
+from gateway.core.secrets import Mask
 from gateway.core.status import RunStatus
-from gateway.core.store.entry import Entry, Recorded
+from gateway.core.store.entry import Entry, Recorded, RequestKey
 from gateway.core.store.log import RunLog
 
 WINDOW: Final = 512  # events emitted and not yet durable; then the driver waits
 BATCH_MAX: Final = 256  # events of one append
+LARGE: Final = 256 * 1024  # characters of an event's JSON; up to it 3 ms of work
 RETRY_FIRST_S: Final = 0.1  # after a database refused an append; doubled up to
 RETRY_LAST_S: Final = 5.0
 
@@ -64,17 +67,20 @@ class RunWriter:
         *events: Event,
         remote: Remote | None = None,
         backend_session_id: str | None = None,
+        key: RequestKey | None = None,
     ) -> None:
         """Append `events` in order; returns before they are durable unless many are waiting.
 
         `remote` and `backend_session_id` move in the same transaction (they may come without an
-        event); `remote.src_seq` is the seq of the last event in the agent's own log. Raises: record.AfterTerminalError,
-        status.IllegalTransitionError (nothing was emitted), errors.FencedError.
+        event); `remote.src_seq` is the seq of the last event in the agent's own log. `key` is kept
+        with the first event. Raises: record.AfterTerminalError, status.IllegalTransitionError
+        (nothing was emitted), errors.FencedError.
         """
         if self._failure is not None:
             raise self._failure
         for event in events:
-            self._take(event, remote if event is events[-1] else None)
+            self._take(await self._prepare(event), remote if event is events[-1] else None, key)
+            key = None
         if remote is not None and not events:
             self.run = with_remote(self.run, remote)
             self._backlog.append((None, self.run))
@@ -107,30 +113,36 @@ class RunWriter:
         if self._failure is not None:
             raise self._failure
 
-    def _take(self, event: Event, remote: Remote | None) -> None:
-        at = self._clock()
+    async def _prepare(self, event: Event) -> "_Prepared":
+        """An event as it will be stored: masked, and within the limits. Large ones are cut up in
+        a thread: 10 MB keep one busy for 100 ms."""
         data = encode(event)
         text = json.encode(data)
-        if (mask := self._log.masking.mask).suspects(text):
-            data = mask.data(data)
-            event, text = decode(event.type, data), json.encode(data)
-        after = apply(self.run, event, at=at)
+        mask = self._log.masking.mask
+        if len(text) <= LARGE:
+            return _prepared(event, data, text, mask, self._limits)
+        return await asyncio.to_thread(_prepared, event, data, text, mask, self._limits)
+
+    def _take(self, prepared: "_Prepared", remote: Remote | None, key: RequestKey | None) -> None:
+        at = self._clock()
+        after = apply(self.run, prepared.event, at=at)
         if after.terminal and self.ending is not None:
-            event = self.ending(event)
+            event = self.ending(prepared.event)
             after = apply(self.run, event, at=at)
             data = encode(event)
-            text = json.encode(data)
+            mask = self._log.masking.mask
+            prepared = _prepared(event, data, json.encode(data), mask, self._limits)
         if remote is not None:
             after = with_remote(after, remote)
-        payloads: tuple[redact.Payload, ...] = ()
-        if len(text) > self._limits.text:  # most events are smaller, and done with here
-            parts = redact.split(data, self._limits)
-            text, payloads = json.encode(parts.data), parts.payloads
         recorded = Recorded(
-            seq=after.last_seq, ts=at, type=event.type, status=after.status, data=text
+            seq=after.last_seq,
+            ts=at,
+            type=prepared.event.type,
+            status=after.status,
+            data=prepared.text,
         )
         source = remote.src_seq if remote is not None and remote.src_seq else None
-        entry = Entry(recorded=recorded, src_seq=source, payloads=payloads)
+        entry = Entry(recorded=recorded, src_seq=source, payloads=prepared.payloads, key=key)
         moved = after.status is not self.run.status
         self.run = after
         self._backlog.append((entry, after))
@@ -198,3 +210,22 @@ class _Batch:
     entries: list[Entry]
     backend_session_id: str | None
     tries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """An event without secrets, the JSON text of what of it stays inline, and what does not."""
+
+    event: Event
+    text: str
+    payloads: tuple[Payload, ...]
+
+
+def _prepared(event: Event, data: JsonObject, text: str, mask: Mask, limits: Limits) -> _Prepared:
+    if mask.suspects(text):
+        data = mask.data(data)
+        event, text = decode(event.type, data), json.encode(data)
+    if len(text) <= limits.text:  # most events are smaller, and done with here
+        return _Prepared(event, text, ())
+    parts = redact.split(data, limits)
+    return _Prepared(event, json.encode(parts.data) if parts.payloads else text, parts.payloads)
