@@ -4,7 +4,6 @@ Pure but for reading the credentials that are given by reference. Knows no card 
 """
 
 import hashlib
-import ipaddress
 import re
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -14,6 +13,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gateway.card import CARD_PATH
+from gateway.core.addresses import forbidden, literal
 from gateway.core.errors import InvalidInputError
 from gateway.core.extension import describe
 from gateway.core.json import JsonObject
@@ -96,14 +96,9 @@ def checked_url(value: str) -> str:
         raise ValueError("must be an http or https URL with a host")
     if url.userinfo or url.fragment or url.query:
         raise ValueError("must hold no credentials, query or fragment; use auth_token or headers")
-    try:
-        address = ipaddress.ip_address(url.host)
-    except ValueError:
-        return str(url).rstrip("/")
-    mapped = getattr(address, "ipv4_mapped", None) or address
-    # Link-local holds the metadata services of clouds, which hand out credentials.
-    if mapped.is_link_local or mapped.is_multicast or mapped.is_unspecified:
-        raise ValueError("must not be a link-local, multicast or unspecified address")
+    address = literal(url.raw_host.decode("ascii"))
+    if address is not None and forbidden(address):
+        raise ValueError("must not be a link-local, multicast, reserved or metadata address")
     return str(url).rstrip("/")
 
 
