@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.agents import Registry
 from gateway.client import LOOPBACK, Clients
+from gateway.core.addresses import Screen
 from gateway.core.face.guard import Guard
 from gateway.core.face.routes import health_route
 from gateway.core.face.serving import Listener
@@ -180,6 +181,7 @@ async def run_gateway(settings: Settings, on_ready: Callable[[str], None]) -> No
                         run, registry, patience_s=settings.link_patience_s
                     ),
                     mask=mask,
+                    screen=Screen(loopback=True, networks=settings.push_networks),
                 ) as tasks,
             ):
                 faces = Faces(

@@ -11,6 +11,8 @@ import platformdirs
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from gateway.core.addresses import Network
+
 APPLICATION: Final = "a2a-gateway"
 ENV_PREFIX: Final = "A2A_GATEWAY_"
 
@@ -42,6 +44,11 @@ class Settings(BaseSettings):
     link_patience_s: Annotated[float, Field(ge=0)] = Field(
         default=600.0,
         description="Seconds a broken link to an agent is retried before its run ends agent_lost.",
+    )
+    push_networks: tuple[Network, ...] = Field(
+        default=(),
+        description="Private networks that webhooks may lie in besides public addresses and this "
+        "machine (JSON list of CIDRs).",
     )
     idle_exit_s: Annotated[float, Field(gt=0)] | None = Field(
         default=None,

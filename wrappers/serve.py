@@ -16,6 +16,7 @@ from typing import Final
 
 from starlette.applications import Starlette
 
+from gateway.core.addresses import Screen, is_loopback_host
 from gateway.core.errors import InvalidInputError
 from gateway.core.extension import CodingRequest
 from gateway.core.face.cards import Face, build_card
@@ -132,6 +133,9 @@ async def _tasks(
             driver_for=lambda run: AdapterDriver(run, wrapped),
             capacity=capacity,
             mask=mask,
+            screen=Screen(
+                loopback=is_loopback_host(settings.host), networks=settings.push_networks
+            ),
         ) as tasks:
             yield tasks
     finally:

@@ -12,6 +12,7 @@ from platformdirs import user_state_dir
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from gateway.core.addresses import Network
 from gateway.core.extension import EnvPolicy, PermissionMode, Sandbox
 
 
@@ -78,6 +79,11 @@ class WrapperSettings(BaseSettings):
         description="Further variables that the agent's program gets, separated by commas; a model "
         "provider's key for one.",
     )
+    push_networks: Annotated[tuple[Network, ...], NoDecode] = Field(
+        default=(),
+        description="Private networks that webhooks may lie in besides public addresses (and this "
+        "machine, when it serves only that), separated by commas.",
+    )
     max_env_policy: EnvPolicy = Field(
         default="all", description="The most of this environment a caller may ask for."
     )
@@ -89,7 +95,7 @@ class WrapperSettings(BaseSettings):
             [item for item in value.split(os.pathsep) if item] if isinstance(value, str) else value
         )
 
-    @field_validator("permission_modes", "pass_env", mode="before")
+    @field_validator("permission_modes", "pass_env", "push_networks", mode="before")
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         return (
