@@ -17,6 +17,15 @@ Durability: TypeAlias = Literal["normal", "full"]  # each engine says what it ma
 class Engine(Protocol):
     """One database. Operations that raise a CoreError must not have changed anything before."""
 
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may serve this database at the same time."""
+        ...
+
+    async def set_up(self, operation: Operation[T]) -> T:
+        """Run `operation`, which makes or alters tables, alone and before anything else."""
+        ...
+
     def submit(self, operation: Operation[T]) -> asyncio.Future[T]:
         """Run `operation` in the next write transaction; done when it is durable.
 

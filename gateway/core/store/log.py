@@ -21,6 +21,7 @@ from gateway.core.store.batch import Append, Create
 from gateway.core.store.engine import Engine
 from gateway.core.store.entry import Entry, PayloadSlice, Recorded, RequestKey
 from gateway.core.store.listing import RunPage, RunQuery, select_page
+from gateway.core.store.ownership import Ownership
 from gateway.core.store.pump import Pump
 
 TAIL_EVENTS: Final = 64  # committed events a run keeps in memory for readers at its end
@@ -49,6 +50,7 @@ class RunLog:
     def __init__(self, engine: Engine, log_id: str, mask: Mask) -> None:
         self._engine = engine
         self._pump = Pump(engine)
+        self._ownership = Ownership(engine)
         self._owner: str | None = None
         self._live: dict[str, _Live] = {}  # the active runs of this process
         self._ended: OrderedDict[str, _Live] = OrderedDict()
@@ -66,6 +68,7 @@ class RunLog:
         """Wake who waits, finish what was submitted, let the database go."""
         for live in self._live.values():
             live.wake()
+        await self._ownership.end()
         await self._engine.close()
 
     # -- runs ------------------------------------------------------------------------------------
@@ -119,11 +122,10 @@ class RunLog:
         return await self._engine.read(lambda connection: select_page(connection, principal, query))
 
     async def claim_active(self, owner: str) -> list[Run]:
-        """Take every active run over (start-up): its epoch rises, so an older owner is fenced."""
+        """Take over every active run that nobody alive works on (start-up), and what `owner` had
+        before it was started anew: its epoch rises, so an older owner is fenced."""
         self._owner = owner
-        claimed = await self._engine.write(
-            lambda connection: statements.claim_active(connection, owner)
-        )
+        claimed = await self._ownership.begin(owner)
         self._live.update({run.id: _Live(run) for run in claimed})
         return claimed
 

@@ -50,6 +50,8 @@ logger = logging.getLogger(__name__)
 class PostgresEngine:
     """One database of a server that may serve other processes too. Connects on first use."""
 
+    shared = True
+
     def __init__(self, url: sa.URL, *, durability: Durability = "normal") -> None:
         commit = "on" if durability == "full" else "local"
         self._write_engine = _connectable(url, commit, pool_size=1, max_overflow=0)

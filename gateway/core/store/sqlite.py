@@ -49,6 +49,8 @@ class SqliteEngine:
     Raises: DatabaseLockedError, DatabaseUnusableError (no such file can be made or opened).
     """
 
+    shared = False
+
     def __init__(self, path: Path, *, durability: Durability = "normal") -> None:
         self._path = path
         self._durability = durability
