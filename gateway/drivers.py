@@ -24,6 +24,7 @@ from gateway.reach import Reach
 from gateway.remote import ExtensionRun
 
 ARRIVAL_S: Final = 5.0  # what a follow-up waits for the agent to be found, then it is refused
+BACKSTOP_S: Final = 30.0  # what an agent's own server gets to end an overdue run by itself
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,11 @@ class AgentDriver:
     def upstream(self) -> bool:
         """The agent decides how its run ends; what it does not record, `foreign` does."""
         return True
+
+    @property
+    def deadline_grace_s(self) -> float:
+        """Our own servers keep the deadline of what they run; nobody else's does."""
+        return 0.0 if isinstance(self._way, ForeignRun) else BACKSTOP_S
 
     async def drive(self, writer: RunWriter) -> None:
         """Drive to the end; an agent that cannot be reached or understood is a failed run."""

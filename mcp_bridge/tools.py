@@ -10,11 +10,12 @@ from gateway.core.errors import NotCancelableError, RunEndedError
 from gateway.core.extension import CodingRequest
 from gateway.core.json import as_object
 from gateway.core.messages import Message
+from gateway.core.outcomes import EventPage
 from gateway.core.record import Run
 from gateway.core.redact import refs_of
 from gateway.core.status import WAITING, RunStatus
 from gateway.core.store.listing import RunQuery, encode_cursor
-from gateway.core.tasks import EventPage, Tasks
+from gateway.core.tasks import Tasks
 from mcp_bridge import pages, speech, views
 from mcp_bridge.arguments import (
     CancelRun,
@@ -215,7 +216,7 @@ class Runs:
         else:
             count = max(1, count)
             shown = [pages.clip(view, budget) for view in shown[:count]]
-            cursor = encode_cursor(page.runs[count - 1])
+            cursor = encode_cursor(query, page.runs[count - 1])
         answer: RunsPage = {"runs": shown}
         return answer if cursor is None else {"next_cursor": cursor, "runs": shown}
 

@@ -93,6 +93,10 @@ class AdapterDriver:
     def upstream(self) -> bool:
         return False
 
+    @property
+    def deadline_grace_s(self) -> float:
+        return 0.0  # nobody is closer to the agent
+
     async def drive(self, writer: RunWriter) -> None:
         run = writer.run
         if run.last_seq > 0:
@@ -169,7 +173,7 @@ class AdapterDriver:
             log.warning("run %s: its agent was gone when the answer came", self._run_id)
             return
         for answer in answers:
-            await self._session.answer(answer)
+            await self._session.answer(answer, message)
 
     async def steer(self, message: Message) -> None:
         if self._waits_for_retry:

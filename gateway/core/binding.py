@@ -1,18 +1,20 @@
-"""What ties a request to a session and to an earlier request: bound folders, idempotency keys.
+"""What a request is bound to: the run it begins, its session and folder, an earlier request.
 
-Pure, but for the id of a session that nobody named.
+Pure, but for the ids of runs, and of sessions that nobody named.
 """
 
 import hashlib
-import uuid
 from dataclasses import replace
 from typing import Final
 
 from gateway.core import json, messages
 from gateway.core.errors import InvalidInputError, SessionConflictError
-from gateway.core.extension import CodingRequest
+from gateway.core.extension import URI, CodingRequest, InvalidRequestError, read_request
+from gateway.core.ids import new_id
+from gateway.core.json import JsonObject
 from gateway.core.messages import Message
-from gateway.core.record import Session
+from gateway.core.record import Run, Session
+from gateway.core.status import RunStatus
 from gateway.core.store.entry import RequestKey
 
 CONTEXT_ID_MAX: Final = 128  # the column's width; clients may choose a contextId
@@ -36,7 +38,7 @@ def session_of(
         if context_id is not None and not 0 < len(context_id) <= CONTEXT_ID_MAX:
             raise InvalidInputError(f"contextId has 1 to {CONTEXT_ID_MAX} characters", "contextId")
         return Session(
-            id=context_id or str(uuid.uuid4()),
+            id=context_id or new_id(),
             principal=principal,
             agent=agent,
             backend=backend,
@@ -70,3 +72,48 @@ def request_key(
     }
     digest = hashlib.sha256(json.encode_sorted(content).encode()).hexdigest()
     return RequestKey(scope=scope, key=asked.request_key, digest=digest)
+
+
+def with_request_key(message: Message, key: str) -> Message:
+    """The message with its key in its own metadata, for an agent's server that dedups by it."""
+    asked = json.as_object(message.metadata.get(URI))
+    if asked.get("request_key") == key:
+        return message
+    about = {**message.metadata, URI: {**asked, "request_key": key}}
+    return replace(message, metadata=about)
+
+
+def new_run(
+    session: Session,
+    principal: str,
+    message: Message,
+    asked: CodingRequest,
+    metadata: JsonObject,
+    *,
+    at: int,
+) -> Run:
+    """A run that begins now, in the folder that its session is bound to."""
+    if asked.cwd is None and session.cwd is not None:
+        asked = asked.model_copy(update={"cwd": session.cwd})
+    return Run(
+        id=new_id(),
+        context_id=session.id,
+        principal=principal,
+        agent=session.agent,
+        backend=session.backend,
+        status=RunStatus.QUEUED,
+        message=message,
+        request=asked,
+        created_at=at,
+        updated_at=at,
+        status_at=at,
+        metadata=metadata,
+    )
+
+
+def asked_of(message: Message) -> CodingRequest:
+    """What a message's metadata asks for. Raises: InvalidInputError."""
+    try:
+        return read_request(message.metadata)
+    except InvalidRequestError as exc:
+        raise InvalidInputError(str(exc), "metadata") from exc

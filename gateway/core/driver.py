@@ -22,6 +22,12 @@ class Driver(Protocol):
         them (the gateway's driver of our own wrappers); then the supervisor records neither."""
         ...
 
+    @property
+    def deadline_grace_s(self) -> float:
+        """Seconds of running by which this server's deadline comes later than the run's: more
+        than 0 where the agent's own server keeps it, and ours only stands behind it."""
+        ...
+
     async def drive(self, writer: RunWriter) -> None:
         """Work until a terminal event is appended. An exception ends the run as failed.
 

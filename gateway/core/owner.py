@@ -8,8 +8,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final, Literal, TypeAlias
 
+from gateway.core import endings
 from gateway.core.answers import AnswerError, names_requests, read_answers
 from gateway.core.clock import Clock, iso
 from gateway.core.deadline import Deadline
@@ -26,15 +28,18 @@ from gateway.core.errors import (
 from gateway.core.events import Event, RunFailed, StatusChanged
 from gateway.core.extension import Answer
 from gateway.core.messages import Message
-from gateway.core.record import AfterTerminalError, Run, follow_up, resolution
+from gateway.core.record import AfterTerminalError, Run, follow_up, resolutions
 from gateway.core.redact import Limits
+from gateway.core.resolved import how_resolved
 from gateway.core.status import RunStatus
+from gateway.core.store.entry import RequestKey
 from gateway.core.store.log import RunLog
 from gateway.core.writer import RunWriter
 
 CANCEL_CONFIRM_S: Final = 60.0  # then the run ends without its agent's word
 
-Did: TypeAlias = Literal["answered", "steered", "resumed"]  # what a follow-up did
+# What a follow-up did; `attached`: its key says that it was done before.
+Did: TypeAlias = Literal["attached", "answered", "steered", "resumed"]
 
 logger = logging.getLogger(__name__)
 
@@ -53,17 +58,21 @@ class Owner:
         on_change: Callable[["Owner"], None],
     ) -> None:
         self.writer = RunWriter(log, run, clock=clock, limits=limits, on_status=self._moved)
-        self.task: asyncio.Task[None] | None = None
+        self._log = log
         self._driver = driver
         self._clock = clock
         self._on_change = on_change
         self._lock = asyncio.Lock()  # one follow-up or cancel at a time
         self._answered: set[str] = set()
-        self._cancelled = False
+        self._driving: asyncio.Task[None] | None = None  # ours, while the driver is at work
         self._stopped = False
+        self._cancelled = run.cancel_requested_at is not None
         self._unconfirmed: asyncio.TimerHandle | None = None
+        self._given_up = False
         self._telling: asyncio.Task[None] | None = None
-        self._deadline = Deadline(run, self._on_deadline)
+        self._deadline = Deadline(run, clock(), self._on_deadline)
+        self._backstop = False  # the deadline has passed once, at an agent that keeps it itself
+        self._overdue: RunFailed | None = None
 
     @property
     def run(self) -> Run:
@@ -73,52 +82,64 @@ class Owner:
 
     async def work(self) -> None:
         """Drive the run to its end; whatever goes wrong ends it with a reason."""
-        self._deadline.moved(self.run.status)
         try:
-            await self._driver.drive(self.writer)
-            failure = RunFailed(message="the agent ended without a result", reason="agent_lost")
-        except asyncio.CancelledError:
-            if not self._stopped and not self._cancelled:
-                raise
-            # Ours alone: `stop` or an unconfirmed cancel ended the driver, and the run's last word
-            # is still to be said by this task.
-            if (task := asyncio.current_task()) is not None:
-                task.uncancel()
-            failure = self._stop_event()
+            last = await self._drive() if self._is_wanted() else endings.CANCELLED
+            if last is not None and not self.run.terminal:
+                await self.writer.emit(last)
+            await self.writer.flush()
         except FencedError:
             logger.warning("run %s: another process owns it now", self.run.id)
-            return
-        except Exception as exc:
-            logger.exception("run %s: its driver failed", self.run.id)
-            reason = exc.code if isinstance(exc, CoreError) else "driver_error"
-            text = str(exc) if isinstance(exc, CoreError) else "the driver failed; see the log"
-            failure = RunFailed(message=text, reason=reason)
         finally:
             self._deadline.close()
             if self._unconfirmed is not None:
                 self._unconfirmed.cancel()
-        if failure is not None and not self.run.terminal:
-            await self.writer.emit(failure)
-        await self.writer.flush()
+            if self._telling is not None:
+                self._telling.cancel()
 
-    def _stop_event(self) -> Event | None:
-        """How a run ends whose driver was cancelled; None leaves it for the next start."""
-        if self._cancelled and not self._stopped:
-            return RunFailed(
-                message="the agent did not confirm the cancel", reason="cancel_unconfirmed"
-            )
-        if self._driver.upstream:
+    def _is_wanted(self) -> bool:
+        """False when a cancel came before any agent heard of the run: then none ever does."""
+        return not (self._cancelled and _never_sent(self.run))
+
+    async def _drive(self) -> Event | None:
+        """Let the driver work; returns the run's last word where the driver leaves it to us."""
+        if self._stopped:
             return None
-        return RunFailed(
-            message="the agent's server was stopped; continue the session to go on",
-            reason="interrupted",
-        )
+        if self._cancelled:
+            self._await_confirmation()  # asked before a restart: its time begins anew
+        self._deadline.moved(self.run.status)
+        self._driving = asyncio.current_task()
+        try:
+            await self._driver.drive(self.writer)
+        except asyncio.CancelledError:
+            if not (self._stopped or self._given_up):
+                raise
+            # Ours alone: `stop` or an unconfirmed cancel ended the driver, and the run's last word
+            # is still to be said by this task.
+            if self._driving is not None:
+                self._driving.uncancel()
+        except FencedError:
+            raise
+        except Exception as exc:
+            logger.exception("run %s: its driver failed", self.run.id)
+            return endings.failure_of(exc)
+        finally:
+            self._driving = None
+        return self._last_word()
+
+    def _last_word(self) -> Event | None:
+        """How a run ends whose driver left without an end; None: it goes on with the next start."""
+        if self._stopped:
+            return None if self._driver.upstream else endings.INTERRUPTED
+        if self._given_up:
+            self.writer.ending = None
+            return self._overdue or endings.UNCONFIRMED
+        return endings.AGENT_LOST
 
     def stop(self) -> None:
-        """The server stops: end the driver."""
+        """The server stops: end the driver. One that has ended already says its last word."""
         self._stopped = True
-        if self.task is not None:
-            self.task.cancel()
+        if self._driving is not None:
+            self._driving.cancel()
 
     def _moved(self, status: RunStatus) -> None:
         self._deadline.moved(status)
@@ -126,100 +147,152 @@ class Owner:
 
     # -- follow-ups ------------------------------------------------------------------------------
 
-    async def message(self, message: Message, principal: str) -> Did:
-        """Answer, steer or retry with a follow-up; returns which: answered, steered, resumed.
+    async def message(self, message: Message, principal: str, key: RequestKey | None) -> Did:
+        """Answer, steer or retry with a follow-up, once for its key; returns what it did.
 
-        Raises: RunEndedError, CancelPendingError, AnswerRefusedError, NotSteerableError.
+        What it did is durable then. Raises: RequestConflictError, RunEndedError,
+        CancelPendingError, AnswerRefusedError, NotSteerableError, StorageError.
         """
         async with self._lock:
+            if key is not None and await self._log.run_of_key(key) is not None:
+                return "attached"
             run = self.run
             if run.terminal:
+                await self.writer.flush()
                 raise RunEndedError(run.id, run.status)
-            if self._cancelled or run.cancel_requested_at is not None:
+            if self._cancelled:
                 raise CancelPendingError(run.id)
-            if self.task is None:
+            if self._driving is None:
                 raise NotSteerableError(run.id, "it is queued and has not started")
             if run.pending or names_requests(message):
-                await self._answer(message, principal)
+                await self._answer(message, principal, key)
                 return "answered"
-            await self._driver.steer(message)
-            if not self._driver.upstream and not self.run.terminal:
-                await self.writer.emit(follow_up(message))
+            await self._steer(message, key)
             return "resumed" if run.status is RunStatus.AUTH_REQUIRED else "steered"
 
-    async def _answer(self, message: Message, principal: str) -> None:
-        answers = self._read(message)
-        if not self._driver.upstream:
-            await self.writer.emit(follow_up(message))
-            for answer in answers:
-                await self.writer.emit(
-                    resolution(self.run, answer.request_id, how="answered", by=principal)
-                )
+    async def _steer(self, message: Message, key: RequestKey | None) -> None:
+        try:
+            await self._driver.steer(message)
+        except NotSteerableError as exc:
+            if not self.run.terminal:
+                raise
             await self.writer.flush()
-        await self._driver.answer(answers, message)
-        self._answered.update(answer.request_id for answer in answers)
+            raise RunEndedError(self.run.id, self.run.status) from exc
+        if not self._driver.upstream and not self.run.terminal:
+            with suppress(AfterTerminalError):  # heard, and then the run ended: nothing to add
+                await self.writer.emit(follow_up(message), key=key)
+                await self.writer.flush()
+        elif key is not None:
+            await self._log.keep_key(key, self.run.id)
 
-    def _read(self, message: Message) -> Sequence[Answer]:
+    async def _answer(self, message: Message, principal: str, key: RequestKey | None) -> None:
+        answers = await self._read(message)
+        ids = [answer.request_id for answer in answers]
+        if self._driver.upstream:
+            await self._driver.answer(answers, message)
+            self._answered.update(ids)
+            if key is not None:  # lost by a crash right here: the agent's server knows it too
+                await self._log.keep_key(key, self.run.id)
+            return
+        # One transaction with the key: a crash keeps all of it or nothing, and then the caller's
+        # retry is taken.
+        resolved = resolutions(self.run, ids, how="answered", by=principal)
+        self._answered.update(ids)
+        try:
+            await self.writer.emit(follow_up(message), *resolved, key=key)
+        except AfterTerminalError as exc:
+            raise RunEndedError(self.run.id, self.run.status) from exc
+        await self.writer.flush()
+        await self._driver.answer(answers, message)
+
+    async def _read(self, message: Message) -> Sequence[Answer]:
         try:
             return read_answers(message, self.run.pending)
         except AnswerError as exc:
-            code = "already_answered" if exc.request_id in self._answered else exc.code
+            answered = exc.request_id is not None and await self._was_answered(exc.request_id)
+            code = "already_answered" if answered else exc.code
             raise AnswerRefusedError(code, str(exc)) from exc
+
+    async def _was_answered(self, request_id: str) -> bool:
+        """By this process, by one before it, or at the agent's own server."""
+        return request_id in self._answered or (
+            await how_resolved(self._log, self.run.id, request_id) == "answered"
+        )
 
     # -- cancel and deadline ---------------------------------------------------------------------
 
     async def cancel(self) -> None:
-        """Ask the agent to stop; the run's own end follows as an event.
+        """Accept a cancel: the agent is asked to stop, the run's own end follows as an event.
 
         Raises: NotCancelableError when the end was appended already.
         """
         async with self._lock:
             if self.run.terminal:
+                await self.writer.flush()
                 raise NotCancelableError(self.run.id, self.run.status)
             if self._cancelled:
                 return
             self._cancelled = True
+            if self._driving is None and not self._is_wanted():
+                return  # `work` sees it before the driver would
             if self._driver.upstream:
-                await self.writer.emit(
-                    StatusChanged(status=self.run.status, cancel_requested_at=iso(self._clock()))
-                )
-                await self.writer.flush()
+                await self._record_cancel()
             else:
-                self.writer.ending = _cancelled
-            await self._tell()
+                self.writer.ending = endings.cancelled
+            self._tell()
 
-    async def _tell(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._unconfirmed = loop.call_later(CANCEL_CONFIRM_S, self._give_up)
-        with suppress(CoreError):  # an agent that cannot be told: the timer ends the run
-            await self._driver.cancel()
-
-    def _give_up(self) -> None:
-        if self.task is not None:
-            self.task.cancel()
-
-    async def end_queued(self) -> None:
-        """End a run that was never sent to its agent."""
-        with suppress(AfterTerminalError):
-            await self.writer.emit(
-                StatusChanged(status=RunStatus.CANCELLED, reason="cancelled_by_caller")
-            )
+    async def _record_cancel(self) -> None:
+        await self.writer.emit(
+            StatusChanged(status=self.run.status, cancel_requested_at=iso(self._clock()))
+        )
         await self.writer.flush()
 
+    def _tell(self) -> None:
+        """Ask the driver to stop, in a task of our own: who asked us may go away meanwhile."""
+        if self._driving is not None and not self.run.terminal:
+            self._await_confirmation()
+            self._telling = asyncio.create_task(self._say_cancel(), name=f"cancel {self.run.id}")
+
+    async def _say_cancel(self) -> None:
+        try:
+            if self._overdue is not None and self._driver.upstream:
+                await self._record_cancel()
+            await self._driver.cancel()
+        except CoreError as exc:  # an agent that cannot be told: the timer ends the run
+            logger.info("run %s: its agent was not told to stop: %s", self.run.id, exc)
+        except Exception:
+            logger.exception("run %s: its driver failed to cancel", self.run.id)
+
+    def _await_confirmation(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._unconfirmed = loop.call_later(CANCEL_CONFIRM_S, self._give_up)
+
+    def _give_up(self) -> None:
+        if self._driving is not None:
+            self._given_up = True
+            self._driving.cancel()
+
     def _on_deadline(self, seconds: float) -> None:
-        if self._driver.upstream or self.run.terminal or self._cancelled:
+        if self.run.terminal or self._cancelled:
             return
-        failure = RunFailed(message=f"no end within {seconds:g} s of running", reason="deadline")
+        if not self._backstop and (grace := self._driver.deadline_grace_s):
+            self._backstop = True
+            self._deadline.extend(grace)
+            return
         self._cancelled = True
-        self.writer.ending = lambda _event: failure
-        self._telling = asyncio.create_task(self._tell())
+        self._overdue = endings.overdue(seconds)
+        self.writer.ending = self._end_overdue
+        self._tell()
+
+    def _end_overdue(self, event: Event) -> Event:
+        """A deadline is a cancel that ends failed; an agent's server may have ended it before."""
+        if self._overdue is None or (
+            self._driver.upstream and not isinstance(event, StatusChanged)
+        ):
+            return event
+        return replace(self._overdue, usage=getattr(event, "usage", None))
 
 
-def _cancelled(event: Event) -> Event:
-    """Whatever the agent says last, an accepted cancel ends the run as cancelled."""
-    usage = getattr(event, "usage", None)
-    return StatusChanged(
-        status=RunStatus.CANCELLED,
-        reason="cancelled_by_caller",
-        extra={"usage": usage} if usage else {},
-    )
+def _never_sent(run: Run) -> bool:
+    """True of a run that no agent can have heard of."""
+    return run.last_seq == 0 and run.remote is None

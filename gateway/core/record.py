@@ -4,7 +4,7 @@ Pure: `apply(run, event, …)` returns the next record or raises and changes not
 microseconds, given as arguments.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -128,13 +128,24 @@ class AfterTerminalError(Exception):
         super().__init__(f"run {run_id} is {status}; nothing is appended after a terminal event")
 
 
+def resolutions(
+    run: Run, request_ids: Sequence[str], *, how: HOW_RESOLVED, by: str | None = None
+) -> list[StatusChanged]:
+    """The events by which several pending requests of `run` go away, one after another."""
+    left = {item.request_id for item in run.pending}
+    events: list[StatusChanged] = []
+    for request_id in request_ids:
+        left.discard(request_id)
+        status = RunStatus.INPUT_REQUIRED if left else RunStatus.RUNNING
+        events.append(StatusChanged(status=status, resolved=request_id, how=how, by=by))
+    return events
+
+
 def resolution(
     run: Run, request_id: str, *, how: HOW_RESOLVED, by: str | None = None
 ) -> StatusChanged:
     """The event by which a pending request of `run` goes away, with the status it leaves."""
-    left = any(item.request_id != request_id for item in run.pending)
-    status = RunStatus.INPUT_REQUIRED if left else RunStatus.RUNNING
-    return StatusChanged(status=status, resolved=request_id, how=how, by=by)
+    return resolutions(run, [request_id], how=how, by=by)[0]
 
 
 def follow_up(message: Message) -> MessageAdded:

@@ -8,7 +8,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from gateway.core.addresses import Screen
+from gateway.core.clock import Clock
 from gateway.core.driver import DriverFactory
+from gateway.core.liveness import STALL_AFTER_S
+from gateway.core.push.deliveries import Deliveries
+from gateway.core.push.delivery import Patience
 from gateway.core.redact import Limits
 from gateway.core.secrets import Mask
 from gateway.core.store.log import RunLog
@@ -31,27 +36,36 @@ async def task_server(  # noqa: PLR0913  # what a server is made with, all by ke
     driver_for: DriverFactory,
     capacity: int | None = None,
     queue_limit: int = QUEUE_LIMIT,
+    stall_after_s: float = STALL_AFTER_S,
+    clock: Clock = now,
     durability: Durability = "normal",
     limits: Limits | None = None,
     mask: Mask | None = None,
+    screen: Screen | None = None,
+    patience: Patience | None = None,
 ) -> AsyncGenerator[Tasks]:
     """The operations of a task server on `database`; active runs are taken up again.
 
-    `capacity`: runs that may be running at once, None for no bound. `mask` knows the secrets of
-    this process; those that any text tells are masked without it. Raises:
+    `capacity`: runs that may be running at once, None for no bound. `stall_after_s`: silence after
+    which a running one counts as stalled. `mask` knows the secrets of this process; those that any
+    text tells are masked without it. `screen`: where webhooks may be (public addresses alone
+    without it); `patience`: how long one is tried. Raises:
     sqlite.DatabaseLockedError when another process serves this database.
     """
     log = await RunLog.open(SqliteEngine(database, durability=durability), mask)
     supervisor = Supervisor(
         log,
         driver_for,
-        clock=now,
+        clock=clock,
         limits=limits or Limits(),
         capacity=capacity,
         queue_limit=queue_limit,
+        stall_after_s=stall_after_s,
     )
     try:
         async with supervisor.running(f"{os.getpid()}-{uuid.uuid4().hex[:8]}"):
-            yield Tasks(log, supervisor, clock=now)
+            tasks = Tasks(log, supervisor, clock=clock, screen=screen)
+            async with Deliveries(tasks, clock=clock, patience=patience or Patience()).running():
+                yield tasks
     finally:
         await log.close()

@@ -1,4 +1,4 @@
-"""Who works on which run: one owner task per active run, turns per context, slots, cancels.
+"""Who works on which run: one owner task per active run, started when its turn and a slot come.
 
 Knows drivers only by their protocol. Everything that happens to a run beside its own events
 (an answer, a steer, a cancel, a deadline) goes through its owner, one at a time.
@@ -6,24 +6,30 @@ Knows drivers only by their protocol. Everything that happens to a run beside it
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
-from functools import partial
-from typing import Final
+from typing import Any, Final, TypeVar
 
+from gateway.core import endings
 from gateway.core.clock import Clock
 from gateway.core.driver import DriverFactory
-from gateway.core.errors import RunNotFoundError
-from gateway.core.events import Rejected
+from gateway.core.errors import FencedError, RunNotFoundError, StorageError
+from gateway.core.events import Event, Rejected
+from gateway.core.liveness import stall_due
 from gateway.core.messages import Message
 from gateway.core.owner import Did, Owner
 from gateway.core.record import Run
 from gateway.core.redact import Limits
-from gateway.core.status import WAITING
+from gateway.core.slots import Queued, Slots
+from gateway.core.status import WAITING, RunStatus
+from gateway.core.store.entry import RequestKey
 from gateway.core.store.log import RunLog
+from gateway.core.writer import RunWriter
 
 STOP_GRACE_S: Final = 5.0  # what drivers get to end their agents when the server stops
+ADOPT_RETRY_S: Final = 1.0  # between looks for a run whose storing had an unknown outcome
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +38,7 @@ class Supervisor:
     """Owns the active runs of this process.
 
     `capacity` is how many runs may be `running` at once (None: no bound); runs of one context go
-    one after another; more than `queue_limit` waiting runs are rejected.
+    one after another; with `queue_limit` runs waiting, one that would have to wait is rejected.
     """
 
     def __init__(
@@ -44,28 +50,37 @@ class Supervisor:
         limits: Limits,
         capacity: int | None,
         queue_limit: int,
+        stall_after_s: float,
     ) -> None:
         self._log = log
         self._driver_for = driver_for
         self._clock = clock
         self._limits = limits
-        self._capacity = capacity
         self._queue_limit = queue_limit
+        self.stall_after_s = stall_after_s
+        self._slots = Slots(capacity)
         self._owners: dict[str, Owner] = {}
-        self._queue: deque[Owner] = deque()  # not started yet, oldest first
-        self._contexts: dict[str, Owner] = {}  # context -> the run whose turn it is
-        self._held: set[str] = set()  # runs that hold a slot: started, and not waiting for anybody
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._stopping = False
+        self._names: dict[tuple[str, str], str] = {}  # (principal, the caller's run id) -> ours
+        self._working: set[asyncio.Task[None]] = set()  # of owners
+        self._said: set[asyncio.Task[Any]] = set()  # what callers say, to its end
+        self._stalled: dict[str, int] = {}  # runs reported as stalled -> their last seq then
+        self._stall_timer: asyncio.TimerHandle | None = None
+        self.stopping = asyncio.Event()
 
     @asynccontextmanager
     async def running(self, owner_id: str) -> AsyncGenerator[None]:
         """Take over what was active, supervise, and stop truthfully at the end."""
-        for run in await self._log.claim_active(owner_id):
-            self.start(run)
+        claimed = await self._log.claim_active(owner_id)
+        # Those that had started have their contexts' turns; the others queue again in order.
+        for run in sorted(claimed, key=_is_new):
+            self._take_on(run)
+        self._schedule()
+        self._watch_stalls()
         try:
             yield
         finally:
+            if self._stall_timer is not None:
+                self._stall_timer.cancel()
             await self.stop()
 
     # -- what tasks ask --------------------------------------------------------------------------
@@ -74,103 +89,179 @@ class Supervisor:
         """Queue a stored run; it starts when its context's turn and a slot are free."""
         if run.id in self._owners or run.terminal:
             return
-        owner = Owner(
-            run,
-            self._driver_for(run),
-            self._log,
-            clock=self._clock,
-            limits=self._limits,
-            on_change=self._moved,
-        )
-        self._owners[run.id] = owner
-        if self._full(owner):
-            self._spawn(owner, partial(self._reject, owner))
-            return
-        self._queue.append(owner)
+        self._take_on(run)
         self._schedule()
+        if self._slots.queued > self._queue_limit and self._slots.state(run.id) is not None:
+            self._slots.leave(run.id)
+            text = f"{self._queue_limit} runs are waiting already; try again later"
+            self._spawn(run, self._end(run, Rejected(message=text, reason="queue_full")))
 
-    def place(self, run_id: str) -> int | None:
-        """1 for the next run to start, None for one that is not waiting."""
-        for place, owner in enumerate(self._queue, 1):
-            if owner.run.id == run_id:
-                return place
-        return None
+    def adopt(self, run_id: str) -> None:
+        """Start a run if it was stored after all: whoever stored it never heard the outcome."""
+        self._keep(self._adopt(run_id), f"adopt {run_id}")
 
-    async def message(self, run_id: str, message: Message, principal: str) -> Did:
-        """A follow-up for an active run; returns what it did: answered, steered or resumed."""
-        return await self._owner(run_id).message(message, principal)
+    def active(self, principal: str, run_id: str) -> Run | None:
+        """An active run of `principal`, by its id or by the id that its caller knows it by."""
+        owner = self._owners.get(self._names.get((principal, run_id), run_id))
+        return owner.run if owner is not None and owner.run.principal == principal else None
+
+    def queue_state(self, run_id: str) -> Queued | None:
+        """Where a queued run stands; None for one that is not waiting for its turn here."""
+        return self._slots.state(run_id)
+
+    async def message(
+        self, run_id: str, message: Message, principal: str, key: RequestKey | None
+    ) -> Did:
+        """A follow-up for an active run; returns what it did. Done even if the caller goes away."""
+        owner = self._owner(run_id)
+        return await self._to_the_end(owner.message(message, principal, key), f"message {run_id}")
 
     async def cancel(self, run_id: str) -> None:
         """Ask a run to stop. Raises: NotCancelableError when it has ended."""
         owner = self._owner(run_id)
-        if owner in self._queue and owner.run.last_seq == 0:
-            self._queue.remove(owner)
-            self._spawn(owner, owner.end_queued)
-            return
-        await owner.cancel()
+        await self._to_the_end(owner.cancel(), f"cancel {run_id}")
+        if self._slots.state(run_id) is not None:  # it never starts: its owner only says so
+            self._slots.leave(run_id)
+            self._spawn(owner.run, owner.work())
+            self._schedule()
 
     def _owner(self, run_id: str) -> Owner:
         if (owner := self._owners.get(run_id)) is None:
             raise RunNotFoundError(run_id)
         return owner
 
-    # -- turns and slots -------------------------------------------------------------------------
+    # -- its runs --------------------------------------------------------------------------------
 
-    def _full(self, owner: Owner) -> bool:
-        return owner.run.last_seq == 0 and len(self._queue) >= self._queue_limit
+    def _take_on(self, run: Run) -> None:
+        """An owner for a run, and a place in the queue; one that had started is at work again."""
+        try:
+            driver = self._driver_for(run)
+        except Exception as exc:
+            logger.exception("run %s: no driver could be made for it", run.id)
+            self._spawn(run, self._end(run, endings.failure_of(exc)))
+            return
+        owner = Owner(
+            run,
+            driver,
+            self._log,
+            clock=self._clock,
+            limits=self._limits,
+            on_change=self._moved,
+        )
+        self._owners[run.id] = owner
+        request = run.request
+        if request.run_id is not None:
+            self._names[run.principal, request.run_id] = run.id
+        parent = None
+        if request.parent is not None:
+            parent = self.active(run.principal, request.parent.run_id)
+        self._slots.enter(run.id, run.context_id, None if parent is None else parent.id)
+        if not _is_new(run) and self._slots.seize(run.id, running=run.status not in WAITING):
+            self._spawn(run, owner.work())
 
-    async def _reject(self, owner: Owner) -> None:
-        text = f"{len(self._queue)} runs are waiting already; try again later"
-        await owner.writer.emit(Rejected(message=text, reason="queue_full"))
-        await owner.writer.flush()
+    async def _end(self, run: Run, event: Event) -> None:
+        """End a run that nobody works on."""
+        writer = RunWriter(self._log, run, clock=self._clock, limits=self._limits)
+        await writer.emit(event)
+        await writer.flush()
 
     def _schedule(self) -> None:
-        """Start every queued run whose context is free while there are slots."""
-        if self._stopping:
+        """Start every queued run whose turn has come while there are slots."""
+        if self.stopping.is_set():
             return
-        free = len(self._queue) if self._capacity is None else self._capacity - len(self._held)
-        for owner in list(self._queue):
-            if free <= 0:
-                return
-            if owner.run.context_id in self._contexts:
-                continue
-            self._queue.remove(owner)
-            self._contexts[owner.run.context_id] = owner
-            self._held.add(owner.run.id)
-            self._spawn(owner, owner.work)
-            free -= 1
+        for run_id in self._slots.take():
+            owner = self._owners[run_id]
+            self._spawn(owner.run, owner.work())
 
     def _moved(self, owner: Owner) -> None:
         """A run's status changed: one that waits for somebody gives its slot to the next."""
-        if owner.run.status in WAITING:
-            self._held.discard(owner.run.id)
-        elif self._contexts.get(owner.run.context_id) is owner:
-            self._held.add(owner.run.id)  # a resumed run goes on at once, before any new one
+        run = owner.run
+        if run.status in WAITING:
+            self._slots.waits(run.id)
+        elif run.status is RunStatus.RUNNING:
+            self._slots.goes_on(run.id)
+        else:
+            return  # it has ended: its turn and slot are free when its owner has done
         self._schedule()
 
-    def _spawn(self, owner: Owner, work: Callable[[], Awaitable[None]]) -> None:
-        task = asyncio.create_task(self._own(owner, work), name=f"run {owner.run.id}")
-        owner.task = task
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _spawn(self, run: Run, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(self._own(run, work), name=f"run {run.id}")
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
 
-    async def _own(self, owner: Owner, work: Callable[[], Awaitable[None]]) -> None:
+    async def _own(self, run: Run, work: Coroutine[Any, Any, None]) -> None:
         try:
-            await work()
+            await work
+        except FencedError:
+            logger.warning("run %s: another process owns it now", run.id)
         except Exception:
-            # The log refused the run's last word (fenced, disk): the next start sweeps it.
-            logger.exception("run %s: its owner stopped", owner.run.id)
+            # The log refused the run's last word: the next start sweeps it.
+            logger.exception("run %s: its owner stopped", run.id)
         finally:
-            self._owners.pop(owner.run.id, None)
-            self._held.discard(owner.run.id)
-            if self._contexts.get(owner.run.context_id) is owner:
-                del self._contexts[owner.run.context_id]
+            self._owners.pop(run.id, None)
+            self._stalled.pop(run.id, None)
+            if run.request.run_id is not None:
+                self._names.pop((run.principal, run.request.run_id), None)
+            self._slots.leave(run.id)
             self._schedule()
+
+    async def _adopt(self, run_id: str) -> None:
+        while not self.stopping.is_set():
+            try:
+                run = await self._log.stored(run_id)
+            except StorageError:
+                await asyncio.sleep(ADOPT_RETRY_S)
+                continue
+            if run is not None:
+                self.start(run)
+            return
+
+    async def _to_the_end(self, work: Coroutine[Any, Any, T], name: str) -> T:
+        """Wait for `work`, which goes on if we are cancelled: half an answer is a lost one."""
+        return await asyncio.shield(self._keep(work, name))
+
+    def _keep(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        task = asyncio.create_task(work, name=name)
+        self._said.add(task)
+        task.add_done_callback(self._heard)
+        return task
+
+    def _heard(self, task: asyncio.Task[Any]) -> None:
+        self._said.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.debug("%s: %s", task.get_name(), error)  # its caller, if still there, has it
+
+    # -- stalls and the end ----------------------------------------------------------------------
+
+    def _watch_stalls(self) -> None:
+        """Say once of each stall that there is one: a look at who runs, a few times per span."""
+        now = self._clock()
+        for run_id, owner in self._owners.items():
+            run = owner.run
+            if (
+                stall_due(run, self.stall_after_s) > now
+                or self._stalled.get(run_id) == run.last_seq
+            ):
+                continue
+            self._stalled[run_id] = run.last_seq
+            logger.warning("run %s: no event for %g s", run_id, (now - run.updated_at) / 1_000_000)
+        loop = asyncio.get_running_loop()
+        self._stall_timer = loop.call_later(self.stall_after_s / 4, self._watch_stalls)
 
     async def stop(self) -> None:
         """End the owners: local agents are stopped and say so, remote runs are left to go on."""
-        self._stopping = True
+        self.stopping.set()
         for owner in list(self._owners.values()):
             owner.stop()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=STOP_GRACE_S)
+        if left := self._working | self._said:
+            _, late = await asyncio.wait(left, timeout=STOP_GRACE_S)
+            for task in late:
+                logger.warning("%s: not ended in time; the next start ends it", task.get_name())
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=1.0)
+
+
+def _is_new(run: Run) -> bool:
+    """True of a run that no driver has worked on yet."""
+    return run.last_seq == 0 and run.remote is None

@@ -5,26 +5,37 @@ run of another principal does not exist for it.
 """
 
 import time
-import uuid
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
-from typing import Final, Literal
+from functools import partial
+from typing import Final, Never
 
 from gateway.core import json, redact
-from gateway.core.binding import request_key, session_of
+from gateway.core.addresses import Screen
+from gateway.core.binding import (
+    asked_of,
+    new_run,
+    request_key,
+    session_of,
+    with_request_key,
+)
 from gateway.core.clock import Clock
 from gateway.core.errors import (
-    CoreError,
+    FencedError,
     InvalidInputError,
     NotCancelableError,
     RunEndedError,
     RunNotFoundError,
+    StorageError,
 )
-from gateway.core.extension import CodingRequest, InvalidRequestError, read_request
+from gateway.core.extension import CodingRequest
 from gateway.core.json import JsonObject
+from gateway.core.lineage import check_lineage
+from gateway.core.liveness import Liveness, liveness
 from gateway.core.messages import Message
+from gateway.core.outcomes import EventPage, Sent
 from gateway.core.record import Run, Session
-from gateway.core.status import WAITING, RunStatus
+from gateway.core.slots import Queued
+from gateway.core.status import WAITING
 from gateway.core.store.entry import PayloadSlice, Recorded
 from gateway.core.store.listing import RunPage, RunQuery
 from gateway.core.store.log import RunLog
@@ -33,40 +44,27 @@ from gateway.core.supervisor import Supervisor
 FOLLOW_BATCH: Final = 256
 TAKEN_UP_S: Final = 5.0  # as long as a cancel waits for its confirmation
 
-Did = Literal["started", "attached", "answered", "steered", "resumed"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
-    """The run a message went to, as it is now, and what the message did.
-
-    `attached`: its request_key was used before; nothing was done again.
-    """
-
-    run: Run
-    did: Did
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventPage:
-    """Events after a cursor, and the run as it was when they were read."""
-
-    run: Run
-    events: list[Recorded]
-    has_more: bool
-
 
 class Tasks:
     """The operations of one task server."""
 
-    def __init__(self, log: RunLog, supervisor: Supervisor, *, clock: Clock) -> None:
+    def __init__(
+        self, log: RunLog, supervisor: Supervisor, *, clock: Clock, screen: Screen | None = None
+    ) -> None:
+        """`screen`: where webhooks may be; public addresses by default."""
         self.log = log
+        self.screen = screen or Screen()
+        self.clock = clock
         self._supervisor = supervisor
         self._clock = clock
 
     async def stop(self) -> None:
-        """End every active run with a reason, before the server goes; reading goes on."""
+        """End every active run with a reason, before the server goes; reading goes on.
+
+        Who waits for a run that stays active (queued, or at a remote agent) is answered with it.
+        """
         await self._supervisor.stop()
+        self.log.wake()
 
     # -- send ------------------------------------------------------------------------------------
 
@@ -93,9 +91,11 @@ class Tasks:
         """
         if not message.parts:
             raise InvalidInputError("a message needs at least one part", "parts")
-        asked = _asked(message, request)
+        asked = asked_of(message) if request is None else request
         if run_id is not None:
             return await self._follow_up(principal, run_id, context_id, message, asked)
+        if asked.parent is not None:
+            await check_lineage(asked.parent, context_id, partial(self._known, principal))
         now = self._clock()
         known = await self.log.session(context_id) if context_id else None
         session = session_of(
@@ -107,25 +107,17 @@ class Tasks:
             asked=asked,
             at=now,
         )
-        run = Run(
-            id=str(uuid.uuid4()),
-            context_id=session.id,
-            principal=principal,
-            agent=agent,
-            backend=session.backend,
-            status=RunStatus.QUEUED,
-            message=message,
-            request=asked.model_copy(update={"cwd": asked.cwd or session.cwd}),
-            created_at=now,
-            updated_at=now,
-            status_at=now,
-            metadata=metadata or {},
-        )
+        run = new_run(session, principal, message, asked, metadata or {}, at=now)
         key = request_key(f"{principal}\n{agent}", asked, message, context_id)
-        stored = await self.log.create(run, session, key, name=name_session)
+        start = self._supervisor.start
+        try:
+            stored = await self.log.create(run, session, key, name=name_session, left=start)
+        except StorageError:
+            self._supervisor.adopt(run.id)  # a commit whose answer was lost may have stored it
+            raise
         if stored.id != run.id:
             return Sent(run=stored, did="attached")
-        self._supervisor.start(stored)
+        start(stored)
         return Sent(run=stored, did="started")
 
     async def _follow_up(
@@ -142,20 +134,31 @@ class Tasks:
                 f"run {run_id} is in context {run.context_id}, not {context_id}", "contextId"
             )
         key = request_key(run_id, asked, message, run.context_id)
-        if key is not None and not await self.log.keep_key(key, run_id):
-            return Sent(run=await self.get(principal, run_id), did="attached")
+        if key is not None:
+            message = with_request_key(message, key.key)
         try:
-            did = await self._supervisor.message(run_id, message, principal)
-        except CoreError as exc:
-            if key is not None:
-                await self.log.drop_key(key)  # nothing was done: the key may be tried again
-            run = await self.get(principal, run_id)
-            if isinstance(exc, RunNotFoundError) and run.terminal:
-                raise RunEndedError(run_id, run.status) from exc
-            raise
-        if did != "steered":
+            did = await self._supervisor.message(run_id, message, principal, key)
+        except RunNotFoundError:
+            if key is None or await self.log.run_of_key(key) is None:
+                await self._refuse_inactive(principal, run_id)
+            did = "attached"
+        if did in ("answered", "resumed"):
             return Sent(run=await self._taken_up(principal, run), did=did)
         return Sent(run=await self.get(principal, run_id), did=did)
+
+    async def _refuse_inactive(self, principal: str, run_id: str) -> Never:
+        """Raises: RunEndedError; FencedError when the run goes on, in another process."""
+        run = await self.get(principal, run_id)
+        if run.terminal:
+            raise RunEndedError(run_id, run.status)
+        raise FencedError(run_id)
+
+    async def _known(self, principal: str, run_id: str) -> Run | None:
+        """A run by its id or, while it is active, by the id that its caller knows it by."""
+        if (active := self._supervisor.active(principal, run_id)) is not None:
+            return active
+        run = await self.log.get(run_id)
+        return run if run is not None and run.principal == principal else None
 
     async def _taken_up(self, principal: str, before: Run) -> Run:
         """The run once its log says that the answer or retry took effect, at most a while later.
@@ -188,9 +191,19 @@ class Tasks:
         """A page of runs, newest first."""
         return await self.log.list_runs(principal, query)
 
+    def queue_state(self, run_id: str) -> Queued | None:
+        """Where a queued run stands: its place, and the run whose end it waits for; None when it
+        is not waiting for its turn here."""
+        return self._supervisor.queue_state(run_id)
+
     def place(self, run_id: str) -> int | None:
         """A queued run's place, 1 is next; None when it is not waiting for its turn here."""
-        return self._supervisor.place(run_id)
+        queued = self._supervisor.queue_state(run_id)
+        return None if queued is None else queued.place
+
+    def liveness(self, run: Run) -> Liveness:
+        """When the run last said something, what it is about, whether it seems stuck."""
+        return liveness(run, at=self._clock(), stall_after_s=self._supervisor.stall_after_s)
 
     async def settled(self, principal: str, run_id: str, timeout_s: float | None = None) -> Run:
         """The run at its first terminal or waiting status (or after `timeout_s`, as it is)."""
@@ -215,6 +228,8 @@ class Tasks:
             await self._supervisor.cancel(run_id)
         except RunNotFoundError as exc:  # it ended while we asked
             run = await self.get(principal, run_id)
+            if not run.terminal:
+                raise FencedError(run_id) from exc
             raise NotCancelableError(run_id, run.status) from exc
         return await self._ended(principal, run_id, wait_s)
 
@@ -279,12 +294,3 @@ class Tasks:
         if not redact.refs_of(data):
             return data
         return redact.join(data, await self.log.payloads(run.id, event.seq))
-
-
-def _asked(message: Message, request: CodingRequest | None) -> CodingRequest:
-    if request is not None:
-        return request
-    try:
-        return read_request(message.metadata)
-    except InvalidRequestError as exc:
-        raise InvalidInputError(str(exc), "metadata") from exc

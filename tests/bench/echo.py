@@ -51,6 +51,8 @@ class EchoDriver:
     """
 
     upstream = False
+    deadline_grace_s = 0.0
+    deadline_grace_s = 0.0
 
     def __init__(self, run: Run) -> None:
         self._run = run

@@ -39,6 +39,7 @@ _PLAIN: Mapping[str, Callable[[str], Event]] = {
     "artifact": _artifact,
     "data": lambda text: RunCompleted(final_response=text, structured_output=json.decode(text)),
     "finish": lambda text: RunCompleted(final_response=text),
+    "long": lambda text: RunCompleted(final_response="z" * int(text)),
     "fail": lambda text: RunFailed(message=text, reason="scripted"),
     "reject": lambda text: Rejected(message=text),
 }
@@ -48,6 +49,7 @@ class Player:
     """Plays one run's prompt; ends it as completed where the script does not."""
 
     upstream = False
+    deadline_grace_s = 0.0
 
     def __init__(self, run: Run) -> None:
         self._run = run

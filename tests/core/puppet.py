@@ -12,9 +12,10 @@ from gateway.core.errors import NotSteerableError
 from gateway.core.events import Event, InputRequired, RunStarted, StatusChanged
 from gateway.core.extension import Answer
 from gateway.core.messages import Message, user_text
+from gateway.core.outcomes import Sent
 from gateway.core.record import Run
 from gateway.core.server import task_server
-from gateway.core.tasks import Sent, Tasks
+from gateway.core.tasks import Tasks
 from gateway.core.writer import RunWriter
 
 ME = "local"
@@ -26,6 +27,7 @@ class Puppet:
     def __init__(self, run: Run, *, upstream: bool = False) -> None:
         self.run = run
         self.upstream = upstream
+        self.deadline_grace_s = 0.0
         self.heard: list[tuple[str, Any]] = []
         self.steerable = True
         self.on_cancel: list[Event] = [StatusChanged(status="cancelled")]

@@ -18,7 +18,8 @@ from pytest_httpserver import HTTPServer
 from gateway.core import json
 from gateway.core.events import AgentMessage, RunCompleted
 from gateway.core.json import JsonObject
-from gateway.core.tasks import EventPage, Tasks
+from gateway.core.outcomes import EventPage
+from gateway.core.tasks import Tasks
 from mcp_bridge import tools
 from tests.core.puppet import Stage, stage
 from tests.mcp_bridge.house import PATIENCE_S, Agents, House, http_server

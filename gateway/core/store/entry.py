@@ -19,12 +19,23 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RequestKey:
+    """An idempotency key: `digest` is of the canonical content it was first used with."""
+
+    scope: str
+    key: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """An event on its way into the log, with the payloads that leave its data."""
+    """An event on its way into the log, with the payloads that leave its data and the key of the
+    follow-up that caused it: what was done and that it was done are one transaction."""
 
     recorded: Recorded
     src_seq: int | None = None
     payloads: tuple[Payload, ...] = ()
+    key: RequestKey | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +50,3 @@ class PayloadSlice:
     offset: int
     content: bytes
     relpath: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestKey:
-    """An idempotency key: `digest` is of the canonical content it was first used with."""
-
-    scope: str
-    key: str
-    digest: str

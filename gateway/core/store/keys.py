@@ -42,12 +42,3 @@ def keep_key(connection: sa.Connection, key: RequestKey, run_id: str) -> bool:
         return False
     connection.execute(sa.insert(request_keys), key_row(key, run_id))
     return True
-
-
-def drop_key(connection: sa.Connection, key: RequestKey) -> None:
-    """Forget a key: what it was kept for was refused."""
-    connection.execute(
-        sa.delete(request_keys).where(
-            request_keys.c.scope == key.scope, request_keys.c.key == key.key
-        )
-    )

@@ -6,7 +6,7 @@ only after the commit, and what it then reads is durable.
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -20,7 +20,9 @@ from gateway.core.store import chunks, keys, sessions, statements
 from gateway.core.store.batch import Append, Create
 from gateway.core.store.engine import Engine
 from gateway.core.store.entry import Entry, PayloadSlice, Recorded, RequestKey
+from gateway.core.store.history import Wanted, choose_shown, read_shown
 from gateway.core.store.listing import RunPage, RunQuery, select_page
+from gateway.core.store.outbox import Outbox
 from gateway.core.store.ownership import Ownership
 from gateway.core.store.pump import Pump
 
@@ -56,6 +58,7 @@ class RunLog:
         self._ended: OrderedDict[str, _Live] = OrderedDict()
         self._watched: dict[str, set[asyncio.Future[None]]] = {}  # runs active elsewhere
         self.log_id = log_id
+        self.outbox = Outbox(engine)
         self.masking = Masking(mask)
         engine.on_hint(self._hear)
 
@@ -66,29 +69,49 @@ class RunLog:
 
     async def close(self) -> None:
         """Wake who waits, finish what was submitted, let the database go."""
-        for live in self._live.values():
-            live.wake()
+        self.wake()
         await self._ownership.end()
         await self._engine.close()
+
+    def wake(self) -> None:
+        """Let everybody who waits for an active run look at it as it is."""
+        for live in self._live.values():
+            live.wake()
 
     # -- runs ------------------------------------------------------------------------------------
 
     async def create(
-        self, run: Run, session: Session, key: RequestKey | None, *, name: bool = False
+        self,
+        run: Run,
+        session: Session,
+        key: RequestKey | None,
+        *,
+        name: bool = False,
+        left: Callable[[Run], None] = lambda _run: None,
     ) -> Run:
         """Store a new run (and its session, when that is new) in one transaction.
 
         Returns the run that `key` already made when its content is the same, else `run` with its
-        agent name: `session.nickname`, or with `name` the folder's next of agent1..N.
+        agent name: `session.nickname`, or with `name` the folder's next of agent1..N. `left` gets
+        what was stored all the same when who asked is cancelled meanwhile.
         Raises: RequestConflictError, InvalidInputError (the name is taken), StorageError.
         """
         run = self.masking.stored(run)
-        stored = await self._pump.write(
+        creating = self._pump.write(
             Create(run=run, session=session, key=key, name=name, owner=self._owner)
         )
+        try:
+            stored = await asyncio.shield(creating)
+        except asyncio.CancelledError:
+            creating.add_done_callback(lambda done: self._left(done, left))
+            raise
         if stored.id != run.id:
             self.masking.forget(run.id)
         return self._track(stored)
+
+    def _left(self, created: asyncio.Future[Run], left: Callable[[Run], None]) -> None:
+        if not created.cancelled() and created.exception() is None:
+            left(self._track(created.result()))
 
     async def keep_key(self, key: RequestKey, run_id: str) -> bool:
         """Note a follow-up's key; False when it was used before with the same content.
@@ -97,9 +120,14 @@ class RunLog:
         """
         return await self._engine.write(lambda connection: keys.keep_key(connection, key, run_id))
 
-    async def drop_key(self, key: RequestKey) -> None:
-        """Forget a follow-up's key: what it was kept for was refused."""
-        await self._engine.write(lambda connection: keys.drop_key(connection, key))
+    async def run_of_key(self, key: RequestKey) -> str | None:
+        """The run that `key` was used for, None when it is new. Raises: RequestConflictError."""
+        return await self._engine.read(lambda connection: keys.run_of_key(connection, key))
+
+    async def stored(self, run_id: str) -> Run | None:
+        """A run as the outcome of every write that was answered; None when it was not stored."""
+        run = await self._engine.write(lambda connection: statements.get_run(connection, run_id))
+        return None if run is None else self._track(run)
 
     async def get(self, run_id: str) -> Run | None:
         """The durable record of a run."""
@@ -202,6 +230,22 @@ class RunLog:
         return await self._engine.read(
             lambda connection: statements.read_events(connection, run_id, after, limit, types)
         )
+
+    async def shown(self, wanted: Sequence[Wanted]) -> dict[str, list[Recorded]]:
+        """The events that tasks show, by run; of a short recent run they are in memory."""
+        found: dict[str, list[Recorded]] = {}
+        left: list[Wanted] = []
+        for want in wanted:
+            live = self._live.get(want.run_id) or self._ended.get(want.run_id)
+            if want.nothing:
+                found[want.run_id] = []
+            elif live is not None and live.tail and live.tail[0].seq == 1:
+                found[want.run_id] = choose_shown(live.tail, want)
+            else:
+                left.append(want)
+        if left:
+            found |= await self._engine.read(lambda connection: read_shown(connection, left))
+        return found
 
     async def changed(self, run_id: str, after: int, timeout_s: float | None = None) -> bool:
         """Wait until the run has an event after `after`; False when the time passed.
