@@ -83,8 +83,11 @@ class AgentSession(Protocol):
         """
         ...
 
-    async def answer(self, answer: Answer) -> None:
-        """Deliver the answer to an open request; its shape was checked against the request."""
+    async def answer(self, answer: Answer, message: Message | None = None) -> None:
+        """Deliver the answer to an open request; its shape was checked against the request.
+
+        `message` is the follow-up that held it.
+        """
         ...
 
     async def steer(self, message: Message) -> bool:

@@ -97,7 +97,8 @@ class ClaudeSession:
             self._detach()
             self._changed(self)
 
-    async def answer(self, answer: Answer) -> None:
+    async def answer(self, answer: Answer, message: Message | None = None) -> None:
+        del message
         if self._work is not None:
             self._work.answer(answer, self._installation.approved())
 

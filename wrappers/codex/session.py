@@ -69,7 +69,8 @@ class CodexSession:
                 if live is not None and live.stopped and self._server.idle:
                     remove_mount_points(self._context.cwd, before)
 
-    async def answer(self, answer: Answer) -> None:
+    async def answer(self, answer: Answer, message: Message | None = None) -> None:
+        del message
         if self._live is not None:
             await self._live.answer(answer)
 

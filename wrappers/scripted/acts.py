@@ -198,6 +198,15 @@ async def todo(_play: Play, rest: str) -> Steps:
     )
 
 
+async def parts(play: Play, rest: str) -> Steps:
+    name, _, given = rest.partition(" ")
+    try:
+        value = json.decode(given)
+    except ValueError as exc:
+        raise bad_line("parts", "a name and a JSON list of A2A parts") from exc
+    yield ArtifactAdded(artifact_id=play.new_id("artifact"), name=name, parts=value)
+
+
 async def artifact(play: Play, rest: str) -> Steps:
     name, _, text = rest.partition(" ")
     yield ArtifactAdded(

@@ -66,9 +66,9 @@ class ScriptedSession:
         if last is not None:
             yield last
 
-    async def answer(self, answer: Answer) -> None:
+    async def answer(self, answer: Answer, message: Message | None = None) -> None:
         if self._play is not None:
-            self._play.signal(answer)
+            self._play.signal((answer, message))
 
     async def steer(self, message: Message) -> bool:
         if self._play is None:

@@ -13,6 +13,7 @@ from gateway.core.extension import Answer, Option, PendingRequest, Question, Que
 from wrappers.adapter import Ask, Step, Withdraw
 from wrappers.scripted.acts import Steps, bad_line, called, object_of
 from wrappers.scripted.play import EndedError, Play
+from wrappers.scripted.suites import HELLO, goes_on
 
 QUESTION_ID: Final = "answer"
 PLAN_OPTIONS: Final = (
@@ -100,6 +101,18 @@ async def _ask_and_wait(play: Play, verb: str, rest: str) -> Steps:
 def asking(verb: str) -> Callable[[Play, str], Steps]:
     """The verb that opens a request of its kind and waits for every open one."""
     return lambda play, rest: _ask_and_wait(play, verb, rest)
+
+
+async def converse(play: Play, last_word: str) -> Steps:
+    while True:
+        async for step in open_request(play, "ask What else?"):
+            yield step
+        await play.until(lambda: play.answered)
+        play.take_answers()
+        if not goes_on(play.reply, last_word):
+            break
+    play.said.append(HELLO)
+    yield AgentMessage(text=HELLO)
 
 
 async def withdraw(play: Play, _rest: str) -> Steps:

@@ -15,8 +15,8 @@ from gateway.core.extension import Answer, PendingRequest
 from gateway.core.messages import Message
 from wrappers.adapter import Context, Turn
 
-# None: stop. Bytes are a command's output, empty at its end.
-Signal: TypeAlias = Answer | Message | bytes | None
+# None: stop. Bytes are a command's output, empty at its end. An answer has its message beside it.
+Signal: TypeAlias = tuple[Answer, Message | None] | Message | bytes | None
 
 
 class EndedError(Exception):
@@ -43,6 +43,7 @@ class Play:
     pending: dict[str, PendingRequest] = field(default_factory=dict[str, PendingRequest])
     output: list[bytes] = field(default_factory=list[bytes])
     output_ended: bool = False
+    reply: Message | None = None  # the message of the answer that came last
     _signals: asyncio.Queue[Signal] = field(default_factory=asyncio.Queue[Signal])
     _stopped: bool = False
     _answers: list[tuple[PendingRequest, Answer]] = field(
@@ -79,9 +80,10 @@ class Play:
             case bytes():
                 self.output.append(signal)
                 self.output_ended = not signal
-            case Answer():
-                if (request := self.pending.pop(signal.request_id, None)) is not None:
-                    self._answers.append((request, signal))
+            case (answer, message):
+                if (request := self.pending.pop(answer.request_id, None)) is not None:
+                    self._answers.append((request, answer))
+                    self.reply = message
 
     def take_heard(self) -> list[str]:
         heard, self._heard = self._heard, []

@@ -11,10 +11,12 @@ with a verb is echoed. The turn completes with its last `say` as the final respo
     run CMD                a command, really: `sh -c` in the run's folder
     file PATH              a changed file             tool NAME JSON       a tool call
     todo A|B|C N           a list, the first N done   artifact NAME TEXT   an artifact
+    parts NAME [JSON, …]   an artifact of these A2A parts
     ask QUESTION [a|b|c]   a question; its answer is said
     permission TOOL JSON   may I? (not asked when the permission mode is auto)
     plan TEXT              a plan to approve
     open VERB …            ask, permission or plan without waiting for the answer
+    converse [WORD]        ask for input until a message says WORD (or anything)
     wait                   wait for every open request, as the end of the script does
     withdraw               take every open request back
     auth TEXT              credentials are missing until the run is tried again
@@ -24,6 +26,8 @@ with a verb is echoed. The turn completes with its last `say` as the final respo
     sleep SECONDS          do nothing for a while     hang                 do nothing, for ever
     fail MESSAGE           end as failed              reject MESSAGE       end as rejected
     crash                  end without a last word, as a broken agent would
+
+The words of conformance suites stand for scripts: `suites`.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -31,7 +35,7 @@ from contextlib import aclosing
 from typing import Final
 
 from gateway.core.events import Rejected, RunFailed
-from wrappers.scripted import acts, asks
+from wrappers.scripted import acts, asks, suites
 from wrappers.scripted.acts import Steps, seconds_of
 from wrappers.scripted.play import EndedError, Play
 
@@ -70,6 +74,7 @@ SHOWN: Final[Mapping[str, Callable[[Play, str], Steps]]] = {
     "tool": acts.tool,
     "todo": acts.todo,
     "artifact": acts.artifact,
+    "parts": acts.parts,
     "settings": acts.settings,
     "recall": acts.recall,
     "listen": acts.listen,
@@ -77,6 +82,7 @@ SHOWN: Final[Mapping[str, Callable[[Play, str], Steps]]] = {
     "permission": asks.asking("permission"),
     "plan": asks.asking("plan"),
     "open": asks.open_request,
+    "converse": asks.converse,
     "wait": asks.wait,
     "withdraw": asks.withdraw,
 }
@@ -105,7 +111,7 @@ def read_script(text: str) -> list[tuple[str, str]]:
 
 async def perform(play: Play) -> Steps:
     """Everything the prompt says. Raises: EndedError."""
-    for verb, rest in read_script(play.turn.message.text):
+    for verb, rest in read_script(suites.script_of(play.turn.message)):
         if verb in SILENT:
             await SILENT[verb](play, rest)
             continue
