@@ -10,7 +10,7 @@ Request, in `message.metadata[URI]` of a first message:
  "sandbox": "workspace-write", "model": "gpt-5.5", "effort": "high", "env_policy": "core",
  "profile": {"source": "reviewer.md", "text": "You review."}, "output_schema": {"type": "object"},
  "limits": {"deadline_s": 600, "max_turns": 20, "max_cost_usd": 1.5}, "isolation": "none",
- "request_key": "k-1", "run_id": "r-1", "session_id": "s-1"}
+ "labels": {"ticket": "ABC-1"}, "request_key": "k-1", "run_id": "r-1", "session_id": "s-1"}
 ```
 
 Event, in `metadata[URI]` of a status or artifact update (the SSE item carries `id: <seq>`):
@@ -80,6 +80,10 @@ DENY: Final = "deny"
 ABORT: Final = "abort"
 
 
+LABELS_MAX: Final = 16  # labels of one run
+LABEL_KEY_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,63}$"
+# No control characters: values are printed in terminals, and PostgreSQL stores no NUL.
+LABEL_VALUE_PATTERN: Final = r"^[^\x00-\x1f\x7f]*$"
 # Names are said by people and models and printed in terminals: letters of any script, no controls.
 NAME_PATTERN: Final = r"^[^\W_][\w .-]{0,63}$"
 
@@ -90,6 +94,10 @@ class _Wire(BaseModel):
     def to_json(self) -> JsonObject:
         """JSON without the members that are not set or stand at their default."""
         return self.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+
+
+LabelKey: TypeAlias = Annotated[str, Field(pattern=LABEL_KEY_PATTERN)]
+LabelValue: TypeAlias = Annotated[str, Field(max_length=256, pattern=LABEL_VALUE_PATTERN)]
 
 
 class Profile(_Wire):
@@ -108,7 +116,8 @@ class Limits(_Wire):
 
 
 class Parent(_Wire):
-    """The run that asked for this one, as the caller knows it."""
+    """The run from within which this one is asked for, as the caller knows it; `depth` is how
+    deep that run itself stands, 0 for one that no run asked for."""
 
     run_id: Annotated[str, Field(max_length=64)]
     depth: Annotated[int, Field(ge=0)] = 0
@@ -119,7 +128,8 @@ class CodingRequest(_Wire):
 
     `permission_mode`: auto runs within the sandbox without asking, ask turns every request for
     permission into `input_required`, plan has the plan approved first. `env_policy`: what of the
-    wrapper's environment commands see. `run_id` and `session_id` are the caller's, for
+    wrapper's environment commands see. `labels` are the caller's own words to find its runs by (16 at
+    most; a key of letters, digits, `.`, `_`, `/`, `-`; a value of 256 characters). `run_id` and `session_id` are the caller's, for
     correlation only.
     """
 
@@ -135,6 +145,7 @@ class CodingRequest(_Wire):
     env_policy: EnvPolicy | None = None
     limits: Limits | None = None
     isolation: Literal["none", "worktree"] | None = None
+    labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=LABELS_MAX)] | None = None
     request_key: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     parent: Parent | None = None
     run_id: Annotated[str, Field(max_length=128)] | None = None
@@ -215,14 +226,23 @@ class InvalidRequestError(ValueError):
     """The extension's metadata cannot be honoured; the text names the field and what it takes."""
 
 
+_TAKES: Final = {
+    NAME_PATTERN: "takes letters, digits, spaces, '.', '_', '-'; at most 64 characters",
+    LABEL_KEY_PATTERN: "a key takes letters, digits, '.', '_', '/', '-'; at most 64 characters",
+    LABEL_VALUE_PATTERN: "a value takes no control characters",
+}
+
+
 def describe(error: ValidationError) -> str:
     """One line of a pydantic error: the first field and what is wrong with it."""
     first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "value"
+    loc = first["loc"][:-2] if first["loc"][-1:] == ("[key]",) else first["loc"]
+    where = ".".join(str(part) for part in loc) or "value"
     if first["type"] == "extra_forbidden":
         return f"unknown field {where!r}"
-    if first["type"] == "string_pattern_mismatch":  # the names are the only patterns here
-        return f"{where}: takes letters, digits, spaces, '.', '_', '-'; at most 64 characters"
+    if first["type"] == "string_pattern_mismatch":
+        pattern = str(first.get("ctx", {}).get("pattern"))
+        return f"{where}: {_TAKES.get(pattern, _TAKES[NAME_PATTERN])}"
     return f"{where}: {first['msg']}"
 
 
