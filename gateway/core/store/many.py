@@ -1,7 +1,8 @@
 """A statement for many rows, compiled once for each engine.
 
-SQLAlchemy looks at every parameter of every row it executes (6 us a row of ours); the text and the
-order of its parameters never change, so they are kept, and rows go to the driver as tuples.
+SQLAlchemy looks at every parameter of every row (6 us a row of ours) and spends 25 us on every
+execution. The text and the order of its parameters never change, so they are kept, and rows go to
+the driver's cursor as tuples; what the driver raises leaves as SQLAlchemy's error all the same.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -9,6 +10,7 @@ from operator import itemgetter
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from gateway.core.store.dialect import insert
 
@@ -25,8 +27,19 @@ class Many:
     def execute(self, connection: sa.Connection, rows: Iterable[Mapping[str, Any]]) -> int:
         """Run it for every row; returns how many rows of the table it touched, -1 where the
         driver does not say."""
-        text, values = self._compiled.get(connection.dialect.name) or self._compile(connection)
-        return connection.exec_driver_sql(text, [values(row) for row in rows]).rowcount
+        dialect = connection.dialect
+        text, values = self._compiled.get(dialect.name) or self._compile(connection)
+        cursor = connection.connection.cursor()
+        try:
+            cursor.executemany(text, [values(row) for row in rows])
+        except dialect.loaded_dbapi.Error as exc:
+            raise DBAPIError.instance(
+                text, None, exc, dialect.loaded_dbapi.Error, hide_parameters=True, dialect=dialect
+            ) from exc
+        else:
+            return cursor.rowcount
+        finally:
+            cursor.close()
 
     def _compile(self, connection: sa.Connection) -> _Compiled:
         compiled = self._statement(connection).compile(dialect=connection.dialect)
