@@ -10,6 +10,7 @@ import anyio
 import httpx
 from starlette.applications import Starlette
 
+from gateway.core.addresses import Screen
 from gateway.core.driver import DriverFactory
 from gateway.core.extension import EXTENSIONS_HEADER, LAST_EVENT_ID_HEADER, URI, CodingRequest
 from gateway.core.face.cards import Skill, build_card
@@ -109,7 +110,9 @@ async def served(
         token_required=token is not None,
     )
     face = Face(agent=AGENT, card=card, prefix=prefix, check=check)
-    async with task_server(database=folder / "runs.db", driver_for=driver_for) as tasks:
+    async with task_server(
+        database=folder / "runs.db", driver_for=driver_for, screen=Screen(loopback=True)
+    ) as tasks:
         app = Starlette(routes=[health_route("test", "1.2.3"), *face_routes(tasks, face)])
         guarded = Guard(app, token=token, max_body=max_body)
         ready = anyio.Event()

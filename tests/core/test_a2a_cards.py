@@ -32,7 +32,7 @@ def test_the_card_names_both_bindings_and_the_extension_with_its_schema() -> Non
     assert not declared.required
     assert set(declared.params.fields) == {"request", "pending", "answer", "event"}
     assert card.capabilities.streaming
-    assert not card.capabilities.push_notifications
+    assert card.capabilities.push_notifications
 
 
 def test_a_card_without_a_token_says_nothing_of_security() -> None:

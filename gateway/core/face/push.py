@@ -1,6 +1,6 @@
 """Push notification configs as a caller asks for them: read, judged, stored, shown.
 
-Knows protobuf and the outbox, no connection. A run is the caller's already when it comes here. A
+Knows JSON and the outbox, no connection. A run is the caller's already when it comes here. A
 config is returned as it was given, its secrets included: only who may see the run sees it.
 """
 
@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from a2a.types import AuthenticationInfo, TaskPushNotificationConfig
-from a2a.utils.errors import PushNotificationNotSupportedError, TaskNotFoundError
+from a2a.utils.errors import (
+    InvalidParamsError,
+    PushNotificationNotSupportedError,
+    TaskNotFoundError,
+)
 
 from gateway.core import json
 from gateway.core.addresses import AddressRefusedError
@@ -41,10 +44,12 @@ class PushParams:
     credentials: str = field(default="", repr=False)
 
 
-def read_push(value: JsonObject) -> PushParams:
-    """A config in JSON. Raises: InvalidParamsError."""
-    fields = Fields(value, "taskPushNotificationConfig.")
-    login = Fields(fields.object("authentication"), "taskPushNotificationConfig.authentication.")
+def read_push(
+    value: JsonObject, at: str = "configuration.taskPushNotificationConfig."
+) -> PushParams:
+    """A config in JSON, which stands `at` in a request. Raises: InvalidParamsError."""
+    fields = Fields(value, at)
+    login = Fields(fields.object("authentication"), f"{at}authentication.")
     return PushParams(
         url=fields.text("url"),
         id=fields.text("id"),
@@ -54,16 +59,30 @@ def read_push(value: JsonObject) -> PushParams:
     )
 
 
-def push_of(config: TaskPushNotificationConfig) -> PushParams:
-    """A config in protobuf."""
-    login = config.authentication
-    return PushParams(
-        url=config.url,
-        id=config.id,
-        token=config.token,
-        scheme=login.scheme,
-        credentials=login.credentials,
-    )
+def read_target(value: object) -> tuple[str, str]:
+    """The task and the config that Get and Delete name. Raises: InvalidParamsError."""
+    fields = Fields(value)
+    return _task_of(fields), fields.text("id")
+
+
+def read_create(value: object) -> tuple[str, PushParams]:
+    """The task and the config that Create gives it. Raises: InvalidParamsError."""
+    task_id = _task_of(Fields(value))
+    return task_id, read_push(json.as_object(value), at="")
+
+
+def read_page(value: object) -> tuple[str, int, str]:
+    """Task, size (nought: as many as there may be) and token of List. Raises: InvalidParamsError."""
+    fields = Fields(value)
+    return _task_of(fields), fields.number("pageSize") or 0, fields.text("pageToken")
+
+
+def _task_of(fields: Fields) -> str:
+    if not (task_id := fields.text("taskId")):
+        raise InvalidParamsError(
+            "taskId names the task of the config", {"code": "invalid_input", "field": "taskId"}
+        )
+    return task_id
 
 
 class PushConfigs:
@@ -162,18 +181,8 @@ class PushConfigs:
         return await self._tasks.log.outbox.put(config)
 
 
-def as_proto(config: PushConfig) -> TaskPushNotificationConfig:
-    made = TaskPushNotificationConfig(
-        task_id=config.run_id, id=config.id, url=config.url, token=config.token or ""
-    )
-    if config.scheme is not None:
-        made.authentication.CopyFrom(
-            AuthenticationInfo(scheme=config.scheme, credentials=config.credentials or "")
-        )
-    return made
-
-
 def as_json(config: PushConfig) -> JsonObject:
+    """A config in JSON, as it was given."""
     login = {"scheme": config.scheme, "credentials": config.credentials}
     return json.merge_null(
         {
@@ -189,8 +198,8 @@ def as_json(config: PushConfig) -> JsonObject:
 def _check_texts(asked: PushParams) -> None:
     """What goes into a header must stay in it. Raises: InvalidInputError."""
     wrong: tuple[str, str] | None = None
-    if len(asked.url) > URL_MAX:
-        wrong = ("url", f"at most {URL_MAX} characters")
+    if not 0 < len(asked.url) <= URL_MAX:
+        wrong = ("url", f"given, with at most {URL_MAX} characters")
     elif len(asked.id) > ID_MAX or not asked.id.isprintable():
         wrong = ("id", f"at most {ID_MAX} printable characters")
     elif asked.token and (len(asked.token) > SECRET_MAX or not _HEADER.fullmatch(asked.token)):
