@@ -3,16 +3,46 @@
 Knows nothing of runs. Event data is encoded once, here, and handed on as text.
 """
 
-from typing import Any, TypeAlias, cast
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Final, TypeAlias, cast
 
 import orjson
 
 JsonObject: TypeAlias = dict[str, Any]
 
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
 
 def encode(value: object) -> str:
-    """Compact JSON text of `value`. Raises: TypeError for what JSON cannot say."""
-    return orjson.dumps(value).decode()
+    """Compact JSON text of `value`. Raises: TypeError for what JSON cannot say.
+
+    Half a surrogate pair, which Python's own JSON reader lets through, becomes U+FFFD.
+    """
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        return orjson.dumps(_whole_characters(value)).decode()
+
+
+def utf8(text: str) -> bytes:
+    """`text` as it is stored; half a surrogate pair becomes U+FFFD."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text).encode()
+
+
+def _whole_characters(value: Any) -> Any:
+    if isinstance(value, str):
+        return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, Mapping):
+        members = cast("Mapping[str, Any]", value).items()
+        return {_whole_characters(name): _whole_characters(item) for name, item in members}
+    if isinstance(value, list | tuple):
+        return [_whole_characters(item) for item in cast("list[Any]", value)]
+    return value
 
 
 def decode(text: str | bytes) -> Any:
@@ -41,3 +71,18 @@ def merge_null(data: JsonObject) -> JsonObject:
 def encode_sorted(value: object) -> str:
     """JSON text with sorted keys: equal values give equal texts, for digests."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def member(fields: Mapping[str, Any], name: str) -> Any:
+    """A member by its camelCase name or, as ProtoJSON readers have to, by its snake_case one.
+
+    None when it is absent or null, which mean the same.
+    """
+    value = fields.get(name)
+    return fields.get(snake(name)) if value is None else value
+
+
+@cache
+def snake(name: str) -> str:
+    """`messageId` -> `message_id`. For names in our code: each is kept."""
+    return "".join(f"_{char.lower()}" if char.isupper() else char for char in name)

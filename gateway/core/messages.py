@@ -1,4 +1,4 @@
-"""Messages and parts as values, and their three forms: A2A JSON, A2A protobuf, the contract's JSON.
+"""Messages and parts as values, and their two forms: A2A JSON and the contract's JSON.
 
 Pure. The contract's form is what the MCP tools take (`{role, parts: [{type: text|data|file}]}`),
 the A2A form is the 1.0 wire (`{messageId, role: ROLE_USER, parts: [{text}|{data}|{url}|{raw}]}`).
@@ -10,16 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, cast
 
-from a2a.types import Message as ProtoMessage
-from google.protobuf.json_format import MessageToDict, ParseDict
-
 from gateway.core import json
 from gateway.core.json import JsonObject
 
 MAX_PARTS: Final = 256  # a message is an instruction, not a transport for folders
 
 ROLES: Final[Mapping[str, str]] = {"user": "ROLE_USER", "agent": "ROLE_AGENT"}
-_FROM_A2A_ROLE: Final = {wire: role for role, wire in ROLES.items()}
+# By name and by number, which ProtoJSON allows as a string too.
+_FROM_A2A_ROLE: Final[Mapping[str | int, str]] = {
+    wire: role
+    for number, (role, name) in enumerate(ROLES.items(), start=1)
+    for wire in (name, number, str(number))
+}
+_CONTENT: Final = ("text", "data", "url", "raw")  # a part holds one of these
 
 
 class InvalidMessageError(ValueError):
@@ -99,18 +102,26 @@ def part_to_wire(part: Part) -> JsonObject:
             return json.merge_null({**kind, "filename": part.name, "mediaType": part.media_type})
 
 
-def part_from_wire(wire: Mapping[str, Any]) -> Part:
+def part_from_wire(wire: object) -> Part:
     """A part of A2A 1.0 JSON. Raises: InvalidMessageError."""
-    if isinstance(text := wire.get("text"), str):
-        return TextPart(text=text)
-    if "data" in wire:
-        return DataPart(data=wire["data"])
-    name, media = wire.get("filename"), wire.get("mediaType")
-    if isinstance(url := wire.get("url"), str):
-        return FilePart(url=url, media_type=media or None, name=name or None)
-    if isinstance(raw := wire.get("raw"), str):
-        return FilePart(raw=raw, media_type=media or None, name=name or None)
-    raise InvalidMessageError(f"a part holds one of text, data, url, raw; got {sorted(wire)}")
+    if not isinstance(wire, dict):
+        raise InvalidMessageError("a part must be an object")
+    fields = cast("JsonObject", wire)
+    held = [name for name in _CONTENT if fields.get(name) is not None]
+    if not held and "data" in fields:  # null is a JSON value too
+        return DataPart(data=None)
+    if len(held) != 1:
+        names = ", ".join(sorted(fields))[:100]
+        raise InvalidMessageError(f"a part holds one of text, data, url, raw; got {names}")
+    content = fields[held[0]]
+    if held[0] == "data":
+        return DataPart(data=content)
+    if not isinstance(content, str):
+        raise InvalidMessageError(f"a part's {held[0]} must be a string")
+    if held[0] == "text":
+        return TextPart(text=content)
+    name, media = _text(fields, "filename"), _text(fields, "mediaType")
+    return FilePart(**{held[0]: content}, media_type=media or None, name=name or None)
 
 
 def to_wire(
@@ -130,23 +141,41 @@ def to_wire(
 
 
 def from_wire(wire: Mapping[str, Any]) -> Message:
-    """A message of A2A 1.0 JSON. Raises: InvalidMessageError."""
-    parts = cast("list[Mapping[str, Any]]", wire.get("parts") or [])
+    """A message of A2A 1.0 JSON, read as ProtoJSON reads it: names in camelCase or snake_case,
+    enums by name or number, unknown members ignored. Raises: InvalidMessageError."""
+    parts: object = wire.get("parts") or []
+    if not isinstance(parts, list):
+        raise InvalidMessageError("parts must be a list")
+    parts = cast("list[object]", parts)
     if len(parts) > MAX_PARTS:
         raise InvalidMessageError(f"a message has at most {MAX_PARTS} parts, got {len(parts)}")
+    metadata = wire.get("metadata")
+    if metadata is not None and not isinstance(metadata, dict):
+        raise InvalidMessageError("metadata must be an object")
     return Message(
-        message_id=str(wire.get("messageId") or ""),
-        role=_FROM_A2A_ROLE.get(str(wire.get("role")), "user"),
+        message_id=_text(wire, "messageId"),
+        role=role_from_wire(wire.get("role")) or "user",
         parts=tuple(part_from_wire(part) for part in parts),
-        metadata=json.as_object(wire.get("metadata")),
+        metadata=json.as_object(cast("object", metadata)),
     )
 
 
-# -- A2A protobuf ------------------------------------------------------------------------------
+def role_from_wire(role: object) -> str | None:
+    """`user` or `agent`; None for a role that is missing, unspecified or unknown."""
+    return _FROM_A2A_ROLE.get(role) if isinstance(role, str | int) else None
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    value = json.member(fields, name)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise InvalidMessageError(f"{name} must be a string")
+    return value
 
 
 def whole_numbers(value: Any) -> Any:
-    """`value` with whole floats as ints again: protobuf's Struct turns every number into a float."""
+    """`value` with whole floats as ints again: protobuf's JSON prints 42 as 42.0."""
     if isinstance(value, float):
         return int(value) if value.is_integer() and abs(value) < 2**53 else value
     if isinstance(value, dict):
@@ -155,17 +184,6 @@ def whole_numbers(value: Any) -> Any:
     if isinstance(value, list):
         return [whole_numbers(item) for item in cast("list[Any]", value)]
     return value
-
-
-def from_proto(proto: ProtoMessage) -> Message:
-    """A message of its protobuf form. Raises: InvalidMessageError."""
-    return from_wire(whole_numbers(MessageToDict(proto)))
-
-
-def to_proto(
-    message: Message, *, task_id: str | None = None, context_id: str | None = None
-) -> ProtoMessage:
-    return ParseDict(to_wire(message, task_id=task_id, context_id=context_id), ProtoMessage())
 
 
 # -- the contract's JSON (MCP tools, run folder) -------------------------------------------------

@@ -38,7 +38,8 @@ class Routes:
     async def _reached(self, request: Request) -> Response:
         self.reached.append(request.url.path)
         body = await request.body()
-        return JSONResponse({"size": len(body), "principal": caller_of(request).principal})
+        caller = caller_of(request.scope, request.receive)
+        return JSONResponse({"size": len(body), "principal": caller.principal})
 
     def client(self, base_url: str = "http://127.0.0.1:8000") -> httpx.AsyncClient:
         return httpx.AsyncClient(transport=httpx.ASGITransport(app=self.guarded), base_url=base_url)

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.core.events import AgentMessage, Reasoning, RunCompleted, StatusChanged
 from gateway.core.extension import URI
-from gateway.core.face import stream
+from gateway.core.face import pulse
 from gateway.core.json import JsonObject
 from tests.core.faces import Served, Sse, headers, params, puppet_theatre, read_sse, served
 from tests.core.puppet import ME
@@ -296,8 +296,7 @@ async def test_status_facts_without_a_change_are_for_extended_readers_only(tmp_p
 
 async def test_text_over_a_mebibyte_arrives_as_appended_artifact_parts(tmp_path: Path) -> None:
     async with served(tmp_path) as on:
-        big = "z" * 2_500_000
-        events = await collect(on, "SendStreamingMessage", params(f"finish {big}"))
+        events = await collect(on, "SendStreamingMessage", params("long 2500000"))
 
     updates = [
         event.data["result"]["artifactUpdate"]
@@ -309,7 +308,7 @@ async def test_text_over_a_mebibyte_arrives_as_appended_artifact_parts(tmp_path:
         (True, False),
         (True, True),
     ]
-    assert "".join(u["artifact"]["parts"][0]["text"] for u in updates) == big
+    assert "".join(u["artifact"]["parts"][0]["text"] for u in updates) == "z" * 2_500_000
 
 
 async def test_rest_streams_the_same_items_without_the_envelope(tmp_path: Path) -> None:
@@ -362,7 +361,7 @@ async def test_malformed_calls_are_answered_as_json_not_as_a_stream(tmp_path: Pa
 async def test_a_quiet_stream_shows_signs_of_life(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "KEEP_ALIVE_S", 0.02)
+    monkeypatch.setattr(pulse, "KEEP_ALIVE_S", 0.02)
     async with puppet_theatre(tmp_path) as (on, puppets):
         call = {
             "jsonrpc": "2.0",

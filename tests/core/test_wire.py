@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-from a2a.types import StreamResponse
-from google.protobuf.json_format import MessageToDict, ParseDict
+from a2a.types import StreamResponse, Task
+from google.protobuf.json_format import ParseDict
 
-from gateway.core import json, messages
+from gateway.core import json
 from gateway.core.events import EVENT_TYPES
 from gateway.core.extension import URI, CodingRequest, PendingRequest
 from gateway.core.face import snapshot, wire
@@ -222,17 +222,26 @@ def run_with(status: RunStatus, **more: Any) -> Run:
         message=user_text("m", "go"),
         request=CodingRequest(),
         created_at=AT,
-        updated_at=AT,
+        updated_at=AT + 1,
+        status_at=AT,
         **more,
     )
 
 
+def task_of(
+    run: Run, spoken: list[Spoken], *, history: int = 100, log_id: str | None = None
+) -> JsonObject:
+    """The task as printed, and proof that the protocol's own reader takes it, every member."""
+    text = "".join(snapshot.task_pieces(run, spoken, history_length=history, log_id=log_id))
+    ParseDict(json.decode(text), Task())  # strict: unknown fields raise
+    return json.decode_object(text)
+
+
 def test_the_task_of_a_queued_run_is_its_first_message() -> None:
-    task = snapshot.task_of(run_with(RunStatus.QUEUED), [], history_length=100)
-    assert MessageToDict(task) == {
+    assert task_of(run_with(RunStatus.QUEUED), []) == {
         "id": "t",
         "contextId": "c",
-        "status": {"state": "TASK_STATE_SUBMITTED", "timestamp": "2025-11-24T16:00:00.123456Z"},
+        "status": {"state": "TASK_STATE_SUBMITTED", "timestamp": ISO},
         "history": [
             {
                 "messageId": "m",
@@ -252,11 +261,10 @@ def test_a_waiting_task_shows_what_is_still_pending() -> None:
         Spoken(seq=2, type="input_required", data={"text": "one?", "pending": [PENDING]}),
         Spoken(seq=3, type="input_required", data={"text": "and?", "pending": [PENDING, {}]}),
     ]
-    task = snapshot.task_of(run, spoken, history_length=100)
-    assert task.status.message.message_id == "t:3"
-    shown = messages.from_proto(task.status.message).parts[1]
-    assert shown == messages.DataPart(data={"pending": [left.to_json()]})
-    assert [said.message_id for said in task.history] == ["m", "t:2"]
+    task = task_of(run, spoken)
+    assert task["status"]["message"]["messageId"] == "t:3"
+    assert task["status"]["message"]["parts"][1] == {"data": {"pending": [left.to_json()]}}
+    assert [said["messageId"] for said in task["history"]] == ["m", "t:2"]
 
 
 def test_the_newest_artifact_of_an_id_counts() -> None:
@@ -266,35 +274,31 @@ def test_the_newest_artifact_of_an_id_counts() -> None:
 
     run = run_with(RunStatus.COMPLETED, last_seq=4, result=Result(final_response="bye"))
     spoken = [made(1, "a", "old"), made(2, "b", "b"), made(3, "a", "new")]
-    task = snapshot.task_of(run, spoken, history_length=0)
-    assert [(a.artifact_id, a.parts[0].text) for a in task.artifacts] == [
+    task = task_of(run, spoken, history=0)
+    assert [(a["artifactId"], a["parts"][0]["text"]) for a in task["artifacts"]] == [
         ("b", "b"),
         ("a", "new"),
         ("final-response", "bye"),
     ]
-    assert not task.history
+    assert "history" not in task
 
 
 def test_a_failed_task_says_why_in_its_status_and_not_twice() -> None:
     run = run_with(RunStatus.FAILED, last_seq=2, error=RunError(message="broke"))
-    spoken = [Spoken(seq=2, type="run_failed", data={"message": "broke"})]
-    task = snapshot.task_of(run, spoken, history_length=100)
-    assert task.status.message.message_id == "t:2"
-    assert [said.message_id for said in task.history] == ["m"]
+    task = task_of(run, [Spoken(seq=2, type="run_failed", data={"message": "broke"})])
+    assert task["status"]["message"]["messageId"] == "t:2"
+    assert [said["messageId"] for said in task["history"]] == ["m"]
 
 
 def test_the_facts_of_the_log_are_told_to_extended_callers() -> None:
-    run = run_with(RunStatus.RUNNING, last_seq=12)
-    task = snapshot.task_of(run, [], history_length=0, log_id="log-1")
-    printed = messages.whole_numbers(MessageToDict(task))
-    assert printed["metadata"] == {URI: {"log_id": "log-1", "last_seq": 12}}
+    task = task_of(run_with(RunStatus.RUNNING, last_seq=12), [], log_id="log-1")
+    assert task["metadata"] == {URI: {"log_id": "log-1", "last_seq": 12}}
 
 
-def test_a_file_part_survives_protobuf() -> None:
+def test_a_file_part_leaves_as_it_came() -> None:
     parts = [
         {"url": "https://example.com/a", "filename": "a", "mediaType": "text/plain"},
         {"raw": "aGk=", "mediaType": "text/plain"},
     ]
     spoken = [Spoken(seq=1, type="artifact_added", data={"artifact_id": "f", "parts": parts})]
-    task = snapshot.task_of(run_with(RunStatus.RUNNING), spoken, history_length=0)
-    assert [MessageToDict(part) for part in task.artifacts[0].parts] == parts
+    assert task_of(run_with(RunStatus.RUNNING), spoken)["artifacts"][0]["parts"] == parts

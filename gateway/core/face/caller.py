@@ -4,59 +4,120 @@ Knows no operation. Guard and Listener write the state, the faces read it.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from a2a.extensions.common import get_requested_extensions
+import anyio
 from a2a.utils.errors import A2AError, ExtensionSupportRequiredError, VersionNotSupportedError
-from starlette.requests import Request
+from starlette.types import Receive, Scope
 
 from gateway.core import extension
+from gateway.core.face.closing import Closing
+from gateway.core.face.refusals import going_away
 
 PRINCIPAL: Final = "principal"  # key in a request's state
 LOCAL: Final = "local"  # the principal behind a server's one token
-CLOSING: Final = "closing"  # key in a request's state: an asyncio.Event, set when the end begins
+CLOSING: Final = "closing"  # key in a request's state: the server's Closing
 SERVED_MAJOR: Final = "1"  # A2A versions differ by major only
-_ABSENT_VERSION: Final = "0.3"  # specification 3.6: what a request without the header speaks
+OLD_VERSION: Final = "0.3"  # specification 3.6: what a request without the header speaks
+# A caller who hangs up is noticed after this long: most answers come sooner, and listening for it
+# costs a task.
+LISTEN_AFTER_S: Final = 1.0
+
+# 0.3 named the header so; its clients send only this one.
+_EXTENSIONS: Final = frozenset({b"a2a-extensions", b"x-a2a-extensions"})
+_VERSION: Final = extension.VERSION_HEADER.lower().encode()
+_LAST_EVENT_ID: Final = extension.LAST_EVENT_ID_HEADER.lower().encode()
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """`extended`: the coding-run extension is activated. `closing` announces the server's end."""
+    """`closing` announces the server's end, `receive` the end of the connection."""
 
     principal: str
     extensions: frozenset[str]
     version: str
     last_event_id: str | None
-    closing: asyncio.Event
+    closing: Closing
+    receive: Receive
 
     @property
     def extended(self) -> bool:
+        """The coding-run extension is activated."""
         return extension.URI in self.extensions
 
+    async def hold(self, run_id: str, work: Awaitable[T]) -> T:
+        """The outcome of `work`, as long as there is somebody to tell it to.
 
-def caller_of(request: Request) -> Caller:
-    state: Mapping[str, Any] = request.scope.get("state") or {}
-    headers = request.headers
+        The server's end says how to go on: without that a server waits for its blocking callers,
+        and they for it. When the caller hangs up only the waiting ends, not the run.
+        """
+        with anyio.CancelScope() as scope, self.closing.calling(scope.cancel):
+            listening = _Listening(self.receive, scope)
+            try:
+                return await work
+            finally:
+                listening.stop()
+        raise going_away(run_id)
+
+
+class _Listening:
+    """Cancels `scope` when the connection is gone; looks only after a while."""
+
+    def __init__(self, receive: Receive, scope: anyio.CancelScope) -> None:
+        self._receive = receive
+        self._scope = scope
+        self._task: asyncio.Task[None] | None = None
+        self._later = asyncio.get_running_loop().call_later(LISTEN_AFTER_S, self._begin)
+
+    def _begin(self) -> None:
+        self._task = asyncio.create_task(until_gone(self._receive, self._scope))
+
+    def stop(self) -> None:
+        self._later.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+
+async def until_gone(receive: Receive, scope: anyio.CancelScope) -> None:
+    """Cancel `scope` when the connection has ended."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
+
+
+def caller_of(scope: Scope, receive: Receive) -> Caller:
+    state: Mapping[str, Any] = scope.get("state") or {}
+    extensions: list[str] = []
+    version = ""
+    last_event_id: str | None = None
+    for name, value in scope["headers"]:
+        if name == _VERSION:
+            version = value.decode("latin-1")
+        elif name in _EXTENSIONS:
+            extensions += [uri.strip() for uri in value.decode("latin-1").split(",")]
+        elif name == _LAST_EVENT_ID:
+            last_event_id = value.decode("latin-1")
     return Caller(
         principal=state.get(PRINCIPAL, LOCAL),
-        extensions=frozenset(
-            get_requested_extensions(headers.getlist(extension.EXTENSIONS_HEADER))
-        ),
-        version=headers.get(extension.VERSION_HEADER) or _ABSENT_VERSION,
-        last_event_id=headers.get(extension.LAST_EVENT_ID_HEADER),
-        closing=state.get(CLOSING) or asyncio.Event(),
+        extensions=frozenset(extensions),
+        version=version or OLD_VERSION,
+        last_event_id=last_event_id,
+        closing=state.get(CLOSING) or Closing(),
+        receive=receive,
     )
 
 
-def check_terms(caller: Caller, required: frozenset[str]) -> None:
+def check_terms(caller: Caller, required: frozenset[str], served: str = SERVED_MAJOR) -> None:
     """Refuse a version that is not served, or a caller without an extension that is required.
 
-    The SDK checks the first on unary calls only and the second nowhere. Raises: A2AError.
+    Raises: A2AError.
     """
     error: A2AError | None = None
-    if caller.version.partition(".")[0] != SERVED_MAJOR:
+    if caller.version.partition(".")[0] != served:
         error = VersionNotSupportedError(
             f"A2A version {caller.version[:16]!r} is not served here; send 'A2A-Version: 1.0'"
         )

@@ -66,7 +66,7 @@ def build_card(
         ],
         capabilities=AgentCapabilities(
             streaming=True,
-            push_notifications=False,
+            push_notifications=True,
             extended_agent_card=True,
             extensions=[_coding_run()],
         ),
@@ -94,15 +94,32 @@ class Face:
     card: AgentCard
     prefix: str = ""
     check: Callable[[CodingRequest], None] | None = None
-    _read: tuple[AgentCard, frozenset[str]] | None = field(default=None, init=False, repr=False)
+    _read: "_Read | None" = field(default=None, init=False, repr=False)
 
     @property
     def required(self) -> frozenset[str]:
-        """The extensions that the card requires; read once a card (60 us of protobuf a call)."""
-        if self._read is None or self._read[0] is not self.card:
+        """The extensions that the card requires."""
+        return self._current().required
+
+    @property
+    def page(self) -> "CardPage":
+        """The card as it is served."""
+        return self._current().page
+
+    def _current(self) -> "_Read":
+        """What is said of the card: protobuf is read once a card, not once a call (60 us)."""
+        if self._read is None or self._read.card is not self.card:
             declared = self.card.capabilities.extensions
-            self._read = (self.card, frozenset(item.uri for item in declared if item.required))
-        return self._read[1]
+            required = frozenset(item.uri for item in declared if item.required)
+            self._read = _Read(self.card, required, card_page(self.card))
+        return self._read
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    card: AgentCard
+    required: frozenset[str]
+    page: "CardPage"
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ class Guard:
         if scope["method"] not in ("GET", "HEAD"):
             return False
         path: str = scope["path"]
-        return path in self._public or path.endswith(CARD_PATH)
+        return path in self._public or path.rstrip("/").endswith(CARD_PATH)
 
     async def _content(self, scope: Scope, headers: Headers, body: Body) -> bytes | None:
         """The whole body of a request that has one, within the limits. None: nothing was read."""

@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from gateway.core.errors import InvalidInputError
-from gateway.core.face.a2a_server import A2AServer
-from gateway.core.face.caller import caller_of, check_terms
+from gateway.core.face.caller import caller_of
+from gateway.core.face.operations import Operations
 from gateway.core.face.refusals import rest_error, translated
 from gateway.core.store.entry import PayloadSlice
 
@@ -30,8 +30,8 @@ class PayloadRoute:
     rendered by a browser as a page of ours.
     """
 
-    def __init__(self, server: A2AServer) -> None:
-        self._server = server
+    def __init__(self, operations: Operations) -> None:
+        self._operations = operations
 
     async def answer(self, request: Request) -> Response:
         try:
@@ -41,15 +41,15 @@ class PayloadRoute:
             return rest_error(exc)
 
     async def _slice(self, request: Request) -> Response:
-        caller = caller_of(request)
-        check_terms(caller, self._server.face.required)
-        run = await self._server.run(caller, request.path_params["id"])
+        caller = caller_of(request.scope, request.receive)
+        self._operations.admit(caller)
+        run = await self._operations.run(caller, request.path_params["id"])
         seq: int = request.path_params["seq"]
         pointer = request.query_params.get("pointer", "")
         start, most, ranged = _asked_range(request)
 
         async def read(offset: int, limit: int) -> PayloadSlice:
-            return await self._server.tasks.payload(
+            return await self._operations.tasks.payload(
                 caller.principal, run.id, seq, pointer, offset=offset, limit=limit
             )
 

@@ -8,8 +8,9 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from a2a.utils.error_handlers import build_rest_error_payload
+from a2a.utils.error_handlers import build_error_details, build_rest_error_payload
 from a2a.utils.errors import (
+    JSON_RPC_ERROR_CODE_MAP,
     A2AError,
     InternalError,
     InvalidParamsError,
@@ -20,8 +21,7 @@ from a2a.utils.errors import (
 from starlette.responses import JSONResponse, Response
 
 from gateway.core.errors import CoreError
-from gateway.core.extension import InvalidRequestError
-from gateway.core.messages import InvalidMessageError
+from gateway.core.json import JsonObject
 
 # One table; a test proves that every code of `errors` is in it.
 A2A_ERRORS: Final[Mapping[str, type[A2AError]]] = {
@@ -43,6 +43,7 @@ A2A_ERRORS: Final[Mapping[str, type[A2AError]]] = {
     "fenced": InternalError,
     "storage_full": InternalError,
     "storage_unavailable": InternalError,
+    "database_unusable": InternalError,
     "internal": InternalError,
 }
 
@@ -67,8 +68,6 @@ def translated(what: str) -> Generator[None]:
         raise
     except CoreError as exc:
         raise a2a_error(exc) from exc
-    except (InvalidMessageError, InvalidRequestError) as exc:
-        raise InvalidParamsError(str(exc), {"code": "invalid_input"}) from exc
     except Exception as exc:
         logger.exception("%s failed", what)
         raise InternalError(f"{what} failed; the server's log says why") from exc
@@ -80,6 +79,13 @@ def going_away(run_id: str) -> A2AError:
         f"the server is stopping; ask for task {run_id} when it is back",
         {"code": "server_stopping"},
     )
+
+
+def jsonrpc_error(request_id: str | float | None, error: A2AError) -> JsonObject:
+    """An error in the form of the JSON-RPC binding."""
+    code = JSON_RPC_ERROR_CODE_MAP.get(type(error), JSON_RPC_ERROR_CODE_MAP[InternalError])
+    said = {"code": code, "message": error.message, "data": build_error_details(error)}
+    return {"jsonrpc": "2.0", "id": request_id, "error": said}
 
 
 def rest_error(error: A2AError) -> Response:

@@ -16,6 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.core.face.caller import CLOSING
+from gateway.core.face.closing import Closing
 
 GRACE_S: Final = 3  # uvicorn alone waits without end for one blocking request
 BACKLOG: Final = 2048
@@ -65,7 +66,7 @@ class Listener:
             raise PortTakenError(host, port, exc.strerror or type(exc).__name__) from exc
         self.host = host
         self.port: int = self._socket.getsockname()[1]
-        self._closing = asyncio.Event()
+        self._closing = Closing()
         self._server: _Server | None = None
 
     @property
@@ -103,7 +104,7 @@ class Listener:
 
         Streams are told after `drain_s`: until then those whose runs have ended end by themselves.
         """
-        asyncio.get_running_loop().call_later(drain_s, self._closing.set)
+        asyncio.get_running_loop().call_later(drain_s, self._closing.begin)
         if self._server is not None:
             self._server.should_exit = True
 

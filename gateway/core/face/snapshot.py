@@ -1,21 +1,17 @@
-"""A run as an A2A task: status, history and artifacts at one moment, in protobuf.
+"""A run as an A2A task at one moment: status, history and artifacts, in JSON text.
 
-Pure: it is told what the run's events said (`Spoken`) and reads nothing.
+Pure: it is told what the run's events said (`Spoken`) and reads nothing. The text comes in pieces,
+one a message or artifact, so that whoever joins a large task can let others run in between.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from a2a.types import Artifact, Part, Task, TaskStatus
-from a2a.types import Message as ProtoMessage
-from google.protobuf.json_format import ParseDict
-from google.protobuf.struct_pb2 import Struct, Value
-from google.protobuf.timestamp_pb2 import Timestamp
-
-from gateway.core import extension, messages
+from gateway.core import extension, json, messages
+from gateway.core.clock import iso
 from gateway.core.face import wire
 from gateway.core.json import JsonObject
-from gateway.core.messages import DataPart, Message, TextPart
+from gateway.core.messages import Message
 from gateway.core.record import Result, Run
 from gateway.core.status import TASK_STATES, WAITING, RunStatus
 
@@ -27,6 +23,29 @@ class Spoken:
     seq: int
     type: str
     data: JsonObject
+
+
+def task_pieces(
+    run: Run,
+    spoken: Sequence[Spoken],
+    *,
+    history_length: int,
+    artifacts: bool = True,
+    log_id: str | None = None,
+) -> Iterator[str]:
+    """The A2A task of a run. `log_id`: the extension is active, so its facts are added."""
+    current = status_message(run, spoken)
+    yield f'{{"id":{json.encode(run.id)},"contextId":{json.encode(run.context_id)},"status":'
+    said = "" if current is None else f',"message":{_message(current, run)}'
+    yield f'{{"state":"{TASK_STATES[run.status]}","timestamp":"{iso(run.status_at)}"{said}}}'
+    if artifacts:
+        yield from _listed("artifacts", _artifacts(run, spoken))
+    history = history_of(run, spoken, current, history_length)
+    yield from _listed("history", (_message(message, run) for message in history))
+    if log_id is not None:
+        facts = {extension.LOG_ID_KEY: log_id, extension.LAST_SEQ_KEY: run.last_seq}
+        yield f',"metadata":{json.encode({extension.URI: facts})}'
+    yield "}"
 
 
 def status_message(run: Run, spoken: Sequence[Spoken]) -> Message | None:
@@ -45,9 +64,10 @@ def status_message(run: Run, spoken: Sequence[Spoken]) -> Message | None:
     return wire.message_of(run.id, asked.seq, asked.type, data)
 
 
-def history_of(run: Run, spoken: Sequence[Spoken], length: int) -> list[Message]:
-    """The last `length` messages before the one that the status carries."""
-    current = status_message(run, spoken)
+def history_of(
+    run: Run, spoken: Sequence[Spoken], current: Message | None, length: int
+) -> list[Message]:
+    """The last `length` messages before `current`, the one that the status carries."""
     found = [run.message]
     for event in spoken:
         message = wire.message_of(run.id, event.seq, event.type, event.data)
@@ -56,80 +76,33 @@ def history_of(run: Run, spoken: Sequence[Spoken], length: int) -> list[Message]
     return found[-length:] if length else []
 
 
-def artifacts_of(run: Run, spoken: Sequence[Spoken]) -> list[Artifact]:
+def _artifacts(run: Run, spoken: Sequence[Spoken]) -> Iterator[str]:
     """The run's artifacts, the newest of each id, and its answer as the last."""
-    found: dict[str, Artifact] = {}
+    found: dict[str, JsonObject] = {}
     for event in spoken:
         if event.type == wire.ARTIFACT_TYPE:
-            data = event.data
-            artifact = Artifact(
-                artifact_id=data["artifact_id"],
-                name=data.get("name") or "",
-                description=data.get("description") or "",
-                parts=[_proto_part(messages.part_from_wire(part)) for part in data["parts"]],
-            )
-            found.pop(artifact.artifact_id, None)
-            found[artifact.artifact_id] = artifact
+            artifact = wire.artifact_of(event.data) | {"parts": event.data["parts"]}
+            found.pop(artifact["artifactId"], None)
+            found[artifact["artifactId"]] = artifact
     result = run.result or Result()
     if run.status is RunStatus.COMPLETED and (
         answer := wire.answer_parts(result.final_response, result.structured_output)
     ):
-        parts = [_proto_part(messages.part_from_wire(part)) for part in answer]
-        found[wire.FINAL_RESPONSE] = Artifact(
-            artifact_id=wire.FINAL_RESPONSE, name=wire.FINAL_RESPONSE, parts=parts
-        )
-    return list(found.values())
+        found.pop(wire.FINAL_RESPONSE, None)
+        found[wire.FINAL_RESPONSE] = wire.answer_of(answer)
+    return (json.encode(artifact) for artifact in found.values())
 
 
-def task_of(
-    run: Run,
-    spoken: Sequence[Spoken],
-    *,
-    history_length: int,
-    artifacts: bool = True,
-    log_id: str | None = None,
-) -> Task:
-    """The A2A task of a run. `log_id`: the extension is active, so its facts are added."""
-    status = TaskStatus(state=TASK_STATES[run.status], timestamp=timestamp(run.updated_at))
-    if (current := status_message(run, spoken)) is not None:
-        status.message.CopyFrom(_proto_message(current, run))
-    task = Task(
-        id=run.id,
-        context_id=run.context_id,
-        status=status,
-        history=[_proto_message(one, run) for one in history_of(run, spoken, history_length)],
-        artifacts=artifacts_of(run, spoken) if artifacts else [],
-    )
-    if log_id is not None:
-        facts = {extension.LOG_ID_KEY: log_id, extension.LAST_SEQ_KEY: run.last_seq}
-        task.metadata.CopyFrom(ParseDict({extension.URI: facts}, Struct()))
-    return task
+def _listed(name: str, items: Iterator[str]) -> Iterator[str]:
+    """A member with a list; nothing at all for an empty one, as protobuf prints it."""
+    opening = f',"{name}":['
+    for item in items:
+        yield opening
+        yield item
+        opening = ","
+    if opening == ",":
+        yield "]"
 
 
-def timestamp(at: int) -> Timestamp:
-    """Unix microseconds as protobuf."""
-    return Timestamp(seconds=at // 1_000_000, nanos=at % 1_000_000 * 1000)
-
-
-def _proto_message(message: Message, run: Run) -> ProtoMessage:
-    """Built by constructors: through JSON it would cost ten times as much."""
-    proto = ProtoMessage(
-        message_id=message.message_id,
-        role=messages.ROLES.get(message.role, "ROLE_USER"),
-        parts=[_proto_part(part) for part in message.parts],
-        task_id=run.id,
-        context_id=run.context_id,
-    )
-    if message.metadata:
-        proto.metadata.CopyFrom(ParseDict(message.metadata, Struct()))
-    return proto
-
-
-def _proto_part(part: messages.Part) -> Part:
-    match part:
-        case TextPart(text=text):
-            return Part(text=text)
-        case DataPart(data=data):
-            return Part(data=ParseDict(data, Value()))
-        case _:
-            return ParseDict(messages.part_to_wire(part), Part())
+def _message(message: Message, run: Run) -> str:
+    return json.encode(messages.to_wire(message, task_id=run.id, context_id=run.context_id))

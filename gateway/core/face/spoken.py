@@ -1,62 +1,68 @@
-"""What a run's events said, read back from the log: only the types a task shows.
+"""What runs' events said, read back from the log: only those a task shows, from the end.
 
 Knows the log, not the wire's forms.
 """
 
-from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import Iterable, Sequence
 from typing import Final
 
+from gateway.core import json, redact
 from gateway.core.face import wire
+from gateway.core.face.pacing import Pace
 from gateway.core.face.snapshot import Spoken
 from gateway.core.record import Run
 from gateway.core.status import WAITING
 from gateway.core.store.entry import Recorded
+from gateway.core.store.history import Wanted
 from gateway.core.tasks import Tasks
 
-READ_BATCH: Final = 500  # events of one read
+# Bytes of history in one answer; what goes beyond is left out, oldest first. The specification
+# (3.2.4) lets a server show fewer messages than it was asked for.
+HISTORY_MAX: Final = 8 * 1024 * 1024
 
 
-async def recall(tasks: Tasks, run: Run, *, length: int, artifacts: bool) -> list[Spoken]:
-    """The run's last `length` messages and the one its status shows, and its artifacts.
+async def recall(
+    tasks: Tasks, runs: Sequence[Run], *, length: int, artifacts: bool
+) -> dict[str, list[Spoken]]:
+    """By run: its last `length` messages and the one its status shows, and its artifacts.
 
-    Complete: what was split off is put back. Nothing after `run.last_seq` is told.
+    Complete: what was split off is put back. Nothing after a run's `last_seq` is told.
     """
-    said: deque[Recorded] = deque(maxlen=length + 1)
-    kept: dict[int, Recorded] = {}
-    asked: Recorded | None = None
-    async for event in _events(tasks, run, _types(run, length, artifacts)):
-        if event.type == wire.ARTIFACT_TYPE:
-            kept[event.seq] = event
-        else:
-            said.append(event)
-        if event.type in wire.ASKING_TYPES:
-            asked = event
-    kept |= {event.seq: event for event in (*said, *([asked] if asked else ()))}
-    return [
-        Spoken(seq=seq, type=kept[seq].type, data=await tasks.whole(run, kept[seq]))
-        for seq in sorted(kept)
-    ]
+    found = await tasks.log.shown([_wanted(run, length, artifacts) for run in runs])
+    pace = Pace()
+    left = HISTORY_MAX
+    told: dict[str, list[Spoken]] = {}
+    for run in runs:
+        spoken: list[Spoken] = []
+        for event in reversed(found[run.id]):
+            size = _size(event)
+            if event.type in wire.MESSAGE_TYPES and event.type not in wire.ASKING_TYPES:
+                left = left - size if size <= left else -1
+                if left < 0:
+                    continue
+            data = await tasks.whole(run, event)
+            spoken.append(Spoken(seq=event.seq, type=event.type, data=data))
+            await pace.spent(size)
+        told[run.id] = spoken[::-1]
+    return told
 
 
-def _types(run: Run, length: int, artifacts: bool) -> list[str]:
-    types: list[str] = []
-    if length:
-        types += wire.MESSAGE_TYPES
-    elif run.status in WAITING:
-        types += wire.ASKING_TYPES
-    if artifacts and run.result is not None and run.result.artifacts:
-        types.append(wire.ARTIFACT_TYPE)
-    return types
+def _wanted(run: Run, length: int, artifacts: bool) -> Wanted:
+    made: Iterable[int] = ()
+    if artifacts and run.result is not None:
+        made = {item["artifact_id"]: item["seq"] for item in run.result.artifacts}.values()
+    return Wanted(
+        run_id=run.id,
+        upto=run.last_seq,
+        messages=length + 1 if length else 0,  # one may be the status' own
+        asking=run.status in WAITING,
+        artifacts=tuple(made),
+    )
 
 
-async def _events(tasks: Tasks, run: Run, types: list[str]) -> AsyncGenerator[Recorded]:
-    after = 0
-    while types and after < run.last_seq:
-        found = await tasks.log.read(run.id, after, READ_BATCH, types)
-        for event in found:
-            if event.seq <= run.last_seq:
-                yield event
-        if len(found) < READ_BATCH:
-            return
-        after = found[-1].seq
+def _size(event: Recorded) -> int:
+    """Characters of an event's complete data, near enough."""
+    if not wire.is_split(event):
+        return len(event.data)
+    refs = redact.refs_of(json.decode_object(event.data))
+    return len(event.data) + sum(int(ref.get("total_bytes", 0)) for ref in refs.values())

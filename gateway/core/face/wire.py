@@ -9,9 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from a2a.types import Task
-from google.protobuf.json_format import MessageToDict
-
 from gateway.core import extension, json, messages, redact
 from gateway.core.clock import iso
 from gateway.core.json import JsonObject
@@ -123,11 +120,6 @@ class TaskItems:
         message = message_of(self._run_id, event.seq, event.type, data)
         return [self._status(event, "" if message is None else self._message(message))]
 
-    def snapshot(self, task: Task, last_seq: int) -> Item:
-        """The whole task as the first item of a stream."""
-        printed = messages.whole_numbers(MessageToDict(task))
-        return Item(body=f'{{"task":{json.encode(printed)}}}', seq=last_seq or None)
-
     def _message(self, message: Message) -> str:
         wire = messages.to_wire(message, task_id=self._run_id, context_id=self._context_id)
         return f',"message":{json.encode(wire)}'
@@ -147,13 +139,7 @@ class TaskItems:
         return f',"metadata":{{{_URI}:{{{about}}}}}'
 
     def _artifact(self, event: Recorded, data: JsonObject) -> Iterator[Item]:
-        artifact = json.merge_null(
-            {
-                "artifactId": data["artifact_id"],
-                "name": data.get("name"),
-                "description": data.get("description"),
-            }
-        )
+        artifact = artifact_of(data)
         pieces = _pieces(data["parts"])
         for number, parts in enumerate(pieces):
             last = number == len(pieces) - 1
@@ -165,8 +151,8 @@ class TaskItems:
         answer = answer_parts(data.get("final_response"), data.get("structured_output"))
         pieces = _pieces(answer) if answer else []
         for number, parts in enumerate(pieces):
-            artifact = {"artifactId": FINAL_RESPONSE, "name": FINAL_RESPONSE, "parts": parts}
-            yield self._update(artifact, number > 0, number == len(pieces) - 1, "", None)
+            last = number == len(pieces) - 1
+            yield self._update(answer_of(parts), number > 0, last, "", None)
 
     def _update(
         self, artifact: JsonObject, append: bool, last: bool, metadata: str, seq: int | None
@@ -174,6 +160,22 @@ class TaskItems:
         flags = f'"append":{json.encode(append)},"lastChunk":{json.encode(last)}'
         body = f'{self._ids},"artifact":{json.encode(artifact)},{flags}{metadata}'
         return Item(body=f'{{"artifactUpdate":{{{body}}}}}', seq=seq if last else None)
+
+
+def artifact_of(data: Mapping[str, Any]) -> JsonObject:
+    """The A2A artifact of an artifact_added event, without its parts."""
+    return json.merge_null(
+        {
+            "artifactId": data["artifact_id"],
+            "name": data.get("name"),
+            "description": data.get("description"),
+        }
+    )
+
+
+def answer_of(parts: list[JsonObject]) -> JsonObject:
+    """The A2A artifact of a run's answer."""
+    return {"artifactId": FINAL_RESPONSE, "name": FINAL_RESPONSE, "parts": parts}
 
 
 def answer_parts(final_response: str | None, structured_output: Any) -> list[JsonObject]:

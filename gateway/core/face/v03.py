@@ -1,0 +1,179 @@
+"""A2A 0.3 in terms of 1.0: parameters on their way in, tasks and stream items on their way out.
+
+Pure, JSON values alone. 0.3 has two forms, and `Old` speaks either: the JSON-RPC binding tags
+everything with `kind`, the HTTP+JSON binding (`proto`) has protobuf's names. What does not fit is
+handed on as it is: the readers of 1.0 refuse it by name.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from gateway.core import json
+from gateway.core.json import JsonObject
+
+_ENDS: Final = frozenset(
+    {"TASK_STATE_COMPLETED", "TASK_STATE_FAILED", "TASK_STATE_CANCELED", "TASK_STATE_REJECTED"}
+)
+_ASKS: Final = frozenset({"TASK_STATE_INPUT_REQUIRED", "TASK_STATE_AUTH_REQUIRED"})
+_FILE_NAMES: Final = {  # (form, member of 1.0) -> member of 0.3
+    False: {"url": "uri", "raw": "bytes"},
+    True: {"url": "fileWithUri", "raw": "fileWithBytes"},
+}
+_KINDS: Final = {"statusUpdate": "status-update", "artifactUpdate": "artifact-update"}
+_WHOLE_VALUE: Final = "data_part_compat"  # the SDK's mark on data that is no object
+
+
+class Old:
+    """One of the two forms of 0.3. `extended`: streams go on when the run asks somebody."""
+
+    def __init__(self, *, proto: bool, extended: bool = False) -> None:
+        self._proto = proto
+        self._extended = extended
+
+    # -- in --------------------------------------------------------------------------------------
+
+    def send_params(self, params: object) -> object:
+        """The parameters of message/send as SendMessage's."""
+        if not isinstance(params, dict):
+            return params
+        given = cast("JsonObject", params)
+        raw = given.get("message", given.get("request") if self._proto else None)
+        made = {**given, "message": self._message_in(raw)}
+        if isinstance(given.get("configuration"), dict):
+            made["configuration"] = self._configuration_in(given["configuration"])
+        return made
+
+    def _configuration_in(self, given: JsonObject) -> JsonObject:
+        made = {"acceptedOutputModes": given.get("acceptedOutputModes")}
+        blocking = given.get("blocking", False if self._proto else None)
+        if blocking is not None:
+            made["returnImmediately"] = not blocking if isinstance(blocking, bool) else blocking
+        made["historyLength"] = given.get("historyLength") or None  # 0.3: nought is no limit
+        push = given.get("pushNotification" if self._proto else "pushNotificationConfig")
+        if push is not None:
+            made["taskPushNotificationConfig"] = self.push_in(push)
+        return json.merge_null(made)
+
+    def push_in(self, config: object) -> object:
+        """A PushNotificationConfig as 1.0's, which has one scheme and not a list."""
+        given = json.as_object(config)
+        made = {name: given.get(name) for name in ("id", "url", "token")}
+        if (auth := given.get("authentication")) is not None:
+            schemes = json.as_object(auth).get("schemes") or [None]
+            made["authentication"] = json.merge_null(
+                {"scheme": schemes[0], "credentials": json.as_object(auth).get("credentials")}
+            )
+        return json.merge_null(made)
+
+    def _message_in(self, message: object) -> object:
+        if not isinstance(message, dict):
+            return message
+        given = cast("JsonObject", message)
+        role = given.get("role")
+        parts = given.get("content" if self._proto else "parts")
+        return json.merge_null(
+            {
+                **given,
+                "role": f"ROLE_{role}".upper() if role in ("user", "agent") else role,
+                "parts": [self._part_in(part) for part in cast("list[object]", parts)]
+                if isinstance(parts, list)
+                else parts,
+            }
+        )
+
+    def _part_in(self, part: object) -> object:
+        given = json.as_object(part)
+        kind = given.get("kind")
+        if not self._proto and kind not in ("text", "data", "file"):
+            return {"kind": kind}
+        if "file" in given:
+            file = json.as_object(given["file"])
+            made = {name: file.get(old) for name, old in _FILE_NAMES[self._proto].items()}
+            return json.merge_null(
+                {**made, "filename": file.get("name"), "mediaType": file.get("mimeType")}
+            )
+        if "data" in given:
+            data = given["data"]
+            data = json.as_object(data).get("data") if self._proto else data
+            if json.as_object(given.get("metadata")).get(_WHOLE_VALUE):
+                data = json.as_object(data).get("value")
+            return {"data": data}
+        return {"text": given.get("text")}
+
+    # -- out -------------------------------------------------------------------------------------
+
+    def sent(self, answer: JsonObject) -> JsonObject:
+        """SendMessage's answer: the task itself, or (proto) in its wrapper."""
+        task = self.task(answer["task"])
+        return {"task": task} if self._proto else task
+
+    def task(self, task: JsonObject) -> JsonObject:
+        made = {**task, "status": self._status(task["status"])}
+        if "history" in task:
+            made["history"] = [self._message(message) for message in task["history"]]
+        if "artifacts" in task:
+            made["artifacts"] = [self._artifact(artifact) for artifact in task["artifacts"]]
+        return made if self._proto else {"kind": "task", **made}
+
+    def item(self, body: str) -> str:
+        """A stream item of 1.0, in JSON text, as 0.3's."""
+        ((name, value),) = json.decode_object(body).items()
+        if name == "task":
+            return json.encode(self.sent({name: value}))
+        made: JsonObject = {**value}
+        if name == "statusUpdate":
+            state = value["status"]["state"]
+            made["status"] = self._status(value["status"])
+            made["final"] = state in _ENDS or (state in _ASKS and not self._extended)
+        else:
+            made["artifact"] = self._artifact(value["artifact"])
+        return json.encode({name: made} if self._proto else {"kind": _KINDS[name], **made})
+
+    def push_out(self, config: JsonObject) -> JsonObject:
+        """A TaskPushNotificationConfig of 1.0 as 0.3's."""
+        made = {name: config.get(name) for name in ("id", "url", "token")}
+        if (auth := config.get("authentication")) is not None:
+            made["authentication"] = json.merge_null(
+                {"schemes": [auth.get("scheme")], "credentials": auth.get("credentials")}
+            )
+        pushed = {"pushNotificationConfig": json.merge_null(made)}
+        if self._proto:
+            name = f"tasks/{config['taskId']}/pushNotificationConfigs/{config.get('id')}"
+            return {"name": name, **pushed}
+        return {"taskId": config["taskId"], **pushed}
+
+    def _status(self, status: JsonObject) -> JsonObject:
+        made = {**status, "state": self._state(status["state"])}
+        if "message" in status:
+            made["message"] = self._message(status["message"])
+        return made
+
+    def _state(self, state: str) -> str:
+        if self._proto:
+            return "TASK_STATE_CANCELLED" if state == "TASK_STATE_CANCELED" else state
+        return state.removeprefix("TASK_STATE_").lower().replace("_", "-")
+
+    def _message(self, message: JsonObject) -> JsonObject:
+        parts = [self._part(part) for part in message["parts"]]
+        if self._proto:
+            return {**{k: v for k, v in message.items() if k != "parts"}, "content": parts}
+        role = message["role"].removeprefix("ROLE_").lower()
+        return {"kind": "message", **message, "role": role, "parts": parts}
+
+    def _artifact(self, artifact: JsonObject) -> JsonObject:
+        return {**artifact, "parts": [self._part(part) for part in artifact["parts"]]}
+
+    def _part(self, part: Mapping[str, Any]) -> JsonObject:
+        if "text" in part:
+            return {"text": part["text"]} if self._proto else {"kind": "text", **part}
+        if "data" in part:
+            data, marked = part["data"], {}
+            if not isinstance(data, dict):
+                data, marked = {"value": data}, {"metadata": {_WHOLE_VALUE: True}}
+            if self._proto:
+                return {"data": {"data": data}, **marked}
+            return {"kind": "data", "data": data, **marked}
+        file = {old: part.get(name) for name, old in _FILE_NAMES[self._proto].items()}
+        file |= {"name": part.get("filename"), "mimeType": part.get("mediaType")}
+        made = {"file": json.merge_null(file)}
+        return made if self._proto else {"kind": "file", **made}
