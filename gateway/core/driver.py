@@ -1,7 +1,8 @@
 """The seam between the task server and whatever does the work.
 
 A driver moves one run on. In a wrapper it drives an adapter's session; in the gateway a remote
-A2A agent. The server's supervisor owns it: one instance a run, its methods called one at a time.
+A2A agent. The server's supervisor owns it: one instance a run; answers and steers
+come one at a time, a cancel may overtake one that hangs.
 """
 
 from collections.abc import Callable, Sequence

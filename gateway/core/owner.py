@@ -37,6 +37,7 @@ from gateway.core.store.log import RunLog
 from gateway.core.writer import RunWriter
 
 CANCEL_CONFIRM_S: Final = 60.0  # then the run ends without its agent's word
+SAID_FIRST_S: Final = 2.0  # what a follow-up under way gets before a cancel overtakes it
 
 # What a follow-up did; `attached`: its key says that it was done before.
 Did: TypeAlias = Literal["attached", "answered", "steered", "resumed"]
@@ -62,7 +63,7 @@ class Owner:
         self._driver = driver
         self._clock = clock
         self._on_change = on_change
-        self._lock = asyncio.Lock()  # one follow-up or cancel at a time
+        self._lock = asyncio.Lock()  # one follow-up at a time
         self._answered: set[str] = set()
         self._driving: asyncio.Task[None] | None = None  # ours, while the driver is at work
         self._stopped = False
@@ -194,10 +195,9 @@ class Owner:
             if key is not None:  # lost by a crash right here: the agent's server knows it too
                 await self._log.keep_key(key, self.run.id)
             return
-        # One transaction with the key: a crash keeps all of it or nothing, and then the caller's
-        # retry is taken.
-        resolved = resolutions(self.run, ids, how="answered", by=principal)
+        # One transaction with the key: a crash keeps all or nothing, and then a retry is taken.
         self._answered.update(ids)
+        resolved = resolutions(self.run, ids, how="answered", by=principal)
         try:
             await self.writer.emit(follow_up(message), *resolved, key=key)
         except AfterTerminalError as exc:
@@ -215,9 +215,9 @@ class Owner:
 
     async def _was_answered(self, request_id: str) -> bool:
         """By this process, by one before it, or at the agent's own server."""
-        return request_id in self._answered or (
-            await how_resolved(self._log, self.run.id, request_id) == "answered"
-        )
+        if request_id in self._answered:
+            return True
+        return await how_resolved(self._log, self.run.id, request_id) == "answered"
 
     # -- cancel and deadline ---------------------------------------------------------------------
 
@@ -226,20 +226,19 @@ class Owner:
 
         Raises: NotCancelableError when the end was appended already.
         """
-        async with self._lock:
-            if self.run.terminal:
-                await self.writer.flush()
-                raise NotCancelableError(self.run.id, self.run.status)
-            if self._cancelled:
-                return
-            self._cancelled = True
-            if self._driving is None and not self._is_wanted():
-                return  # `work` sees it before the driver would
-            if self._driver.upstream:
-                await self._record_cancel()
-            else:
-                self.writer.ending = endings.cancelled
-            self._tell()
+        if self.run.terminal:
+            await self.writer.flush()
+            raise NotCancelableError(self.run.id, self.run.status)
+        if self._cancelled:
+            return
+        self._cancelled = True
+        if self._driving is None and not self._is_wanted():
+            return  # `work` sees it before the driver would
+        if self._driver.upstream:
+            await self._record_cancel()
+        else:
+            self.writer.ending = endings.cancelled
+        self._tell()
 
     async def _record_cancel(self) -> None:
         await self.writer.emit(
@@ -257,6 +256,9 @@ class Owner:
         try:
             if self._overdue is not None and self._driver.upstream:
                 await self._record_cancel()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SAID_FIRST_S), self._lock:
+                    pass
             await self._driver.cancel()
         except CoreError as exc:  # an agent that cannot be told: the timer ends the run
             logger.info("run %s: its agent was not told to stop: %s", self.run.id, exc)
