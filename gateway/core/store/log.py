@@ -5,10 +5,7 @@ only after the commit, and what it then reads is durable.
 """
 
 import asyncio
-from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.core.errors import FencedError
@@ -22,28 +19,12 @@ from gateway.core.store.engine import Engine
 from gateway.core.store.entry import Entry, PayloadSlice, Recorded, RequestKey
 from gateway.core.store.history import Wanted, choose_shown, read_shown
 from gateway.core.store.listing import RunPage, RunQuery, select_page
+from gateway.core.store.live import LiveRuns
 from gateway.core.store.outbox import Outbox
 from gateway.core.store.ownership import Ownership
 from gateway.core.store.pump import Pump
 
-TAIL_EVENTS: Final = 64  # committed events a run keeps in memory for readers at its end
-ENDED_KEPT: Final = 256  # ended runs that stay in memory: their callers are about to ask for them
-SAFETY_POLL_S: Final = 1.0  # a hint from another process may be lost (scale: 1.3 ms when not)
-
-
-@dataclass(slots=True)
-class _Live:
-    """What this process knows of a run: its durable record, its tail, its waiters."""
-
-    run: Run
-    tail: deque[Recorded] = field(default_factory=lambda: deque[Recorded](maxlen=TAIL_EVENTS))
-    waiters: set[asyncio.Future[None]] = field(default_factory=set[asyncio.Future[None]])
-
-    def wake(self) -> None:
-        for waiter in self.waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        self.waiters.clear()
+SAFETY_POLL_S: Final = 1.0  # a hint from another process may be lost (it takes 1.3 ms when not)
 
 
 class RunLog:
@@ -54,13 +35,11 @@ class RunLog:
         self._pump = Pump(engine)
         self._ownership = Ownership(engine)
         self._owner: str | None = None
-        self._live: dict[str, _Live] = {}  # the active runs of this process
-        self._ended: OrderedDict[str, _Live] = OrderedDict()
-        self._watched: dict[str, set[asyncio.Future[None]]] = {}  # runs active elsewhere
+        self._live = LiveRuns()
         self.log_id = log_id
         self.outbox = Outbox(engine)
         self.masking = Masking(mask)
-        engine.on_hint(self._hear)
+        engine.on_hint(self._live.hear)
 
     @classmethod
     async def open(cls, engine: Engine, mask: Mask | None = None) -> "RunLog":
@@ -75,8 +54,7 @@ class RunLog:
 
     def wake(self) -> None:
         """Let everybody who waits for an active run look at it as it is."""
-        for live in self._live.values():
-            live.wake()
+        self._live.wake()
 
     # -- runs ------------------------------------------------------------------------------------
 
@@ -107,11 +85,11 @@ class RunLog:
             raise
         if stored.id != run.id:
             self.masking.forget(run.id)
-        return self._track(stored)
+        return self._live.track(stored)
 
     def _left(self, created: asyncio.Future[Run], left: Callable[[Run], None]) -> None:
         if not created.cancelled() and created.exception() is None:
-            left(self._track(created.result()))
+            left(self._live.track(created.result()))
 
     async def keep_key(self, key: RequestKey, run_id: str) -> bool:
         """Note a follow-up's key; False when it was used before with the same content.
@@ -127,7 +105,7 @@ class RunLog:
     async def stored(self, run_id: str) -> Run | None:
         """A run as the outcome of every write that was answered; None when it was not stored."""
         run = await self._engine.write(lambda connection: statements.get_run(connection, run_id))
-        return None if run is None else self._track(run)
+        return None if run is None else self._live.track(run)
 
     async def get(self, run_id: str) -> Run | None:
         """The durable record of a run."""
@@ -137,7 +115,7 @@ class RunLog:
 
     def known(self, run_id: str) -> Run | None:
         """The durable record of a run that is active here or ended a moment ago."""
-        live = self._live.get(run_id) or self._ended.get(run_id)
+        live = self._live.find(run_id)
         return None if live is None else live.run
 
     async def session(self, session_id: str) -> Session | None:
@@ -154,7 +132,7 @@ class RunLog:
         before it was started anew: its epoch rises, so an older owner is fenced."""
         self._owner = owner
         claimed = await self._ownership.begin(owner)
-        self._live.update({run.id: _Live(run) for run in claimed})
+        self._live.take_over(claimed)
         return claimed
 
     # -- events ----------------------------------------------------------------------------------
@@ -192,41 +170,26 @@ class RunLog:
             return
         if (error := done.exception()) is not None:
             if isinstance(error, FencedError):
-                self._forget(after.id)
+                self.forget(after.id)
             return
-        live = self._live.setdefault(after.id, _Live(after))
-        live.run = after
-        live.tail.extend([entry.recorded for entry in write.entries])
+        self._live.advance(after, [entry.recorded for entry in write.entries])
         if after.terminal:
-            self._retire(live)
+            self.masking.forget(after.id)
         if write.entries:  # an append may move `remote` alone; who waits, waits for an event
             self._engine.announce({after.id})
-            live.wake()
 
-    def _forget(self, run_id: str) -> None:
-        """Another process owns the run: what is known here is old, so readers go to the database."""
+    def forget(self, run_id: str) -> None:
+        """The run is another process's now, or was deleted: readers go to the database."""
         self.masking.forget(run_id)
-        if (live := self._live.pop(run_id, None)) is not None:
-            live.wake()
-
-    def _retire(self, live: _Live) -> None:
-        del self._live[live.run.id]
-        self.masking.forget(live.run.id)
-        self._ended[live.run.id] = live
-        if len(self._ended) > ENDED_KEPT:
-            self._ended.popitem(last=False)
+        self._live.forget(run_id)
 
     async def read(
         self, run_id: str, after: int, limit: int, types: Sequence[str] = ()
     ) -> list[Recorded]:
         """Durable events with `seq > after`, in order, at most `limit`."""
-        live = self._live.get(run_id) or self._ended.get(run_id)
-        if live is not None:
-            if live.run.last_seq <= after:
-                return []
-            if live.tail and live.tail[0].seq <= after + 1:
-                recent = [e for e in live.tail if e.seq > after and (not types or e.type in types)]
-                return recent[:limit]
+        live = self._live.find(run_id)
+        if live is not None and (recent := live.recent(after, limit, types)) is not None:
+            return recent
         return await self._engine.read(
             lambda connection: statements.read_events(connection, run_id, after, limit, types)
         )
@@ -236,7 +199,7 @@ class RunLog:
         found: dict[str, list[Recorded]] = {}
         left: list[Wanted] = []
         for want in wanted:
-            live = self._live.get(want.run_id) or self._ended.get(want.run_id)
+            live = self._live.find(want.run_id)
             if want.nothing:
                 found[want.run_id] = []
             elif live is not None and live.tail and live.tail[0].seq == 1:
@@ -253,31 +216,18 @@ class RunLog:
         A run that is not active in this process may be in another: then it is True when that one
         says so, or after `SAFETY_POLL_S`, and the reader looks.
         """
-        live = self._live.get(run_id)
+        live = self._live.active(run_id)
         if live is not None:
-            if live.run.last_seq > after:
-                return True
-            await _wait(live.waiters, timeout_s)
-            return live.run.last_seq > after
-        if run_id in self._ended or await self._moved_elsewhere(run_id, after):
+            return await self._live.moved(live, after, timeout_s)
+        if await self._moved_elsewhere(run_id, after):
             return True
-        waiters = self._watched.setdefault(run_id, set())
         longest = SAFETY_POLL_S if timeout_s is None else min(timeout_s, SAFETY_POLL_S)
-        try:
-            await _wait(waiters, longest)
-        finally:
-            if not waiters:
-                self._watched.pop(run_id, None)
+        await self._live.heard(run_id, longest)
         return await self._moved_elsewhere(run_id, after) or timeout_s != longest
 
     async def _moved_elsewhere(self, run_id: str, after: int) -> bool:
         run = await self.get(run_id)
         return run is None or run.terminal or run.last_seq > after
-
-    def _hear(self, run_id: str) -> None:
-        for waiter in self._watched.pop(run_id, ()):
-            if not waiter.done():
-                waiter.set_result(None)
 
     # -- payloads --------------------------------------------------------------------------------
 
@@ -294,23 +244,3 @@ class RunLog:
         return await self._engine.read(
             lambda connection: chunks.read_payloads(connection, run_id, seq)
         )
-
-    def _track(self, run: Run) -> Run:
-        """Remember an active run; what this process knows already is at least as new."""
-        if (known := self.known(run.id)) is not None:
-            return known
-        return run if run.terminal else self._live.setdefault(run.id, _Live(run)).run
-
-
-async def _wait(waiters: set[asyncio.Future[None]], timeout_s: float | None) -> None:
-    """Until a waker resolves it, or the time has passed."""
-    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    waiters.add(waiter)
-    try:
-        if timeout_s is None:
-            await waiter
-        else:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(waiter, timeout_s)
-    finally:
-        waiters.discard(waiter)
