@@ -1,8 +1,9 @@
 """A driver whose strings the test holds: it does what it is told, when it is told."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ class Puppet:
         self.deadline_grace_s = 0.0
         self.heard: list[tuple[str, Any]] = []
         self.steerable = True
+        self.deaf: asyncio.Event | None = None  # until it is set, what is said does not arrive
+        self.listening = asyncio.Event()  # something was said
         self.on_cancel: list[Event] = [StatusChanged(status="cancelled")]
         self.started = asyncio.Event()
         self.told_to_stop = asyncio.Event()
@@ -54,12 +57,19 @@ class Puppet:
 
     async def answer(self, answers: Sequence[Answer], message: Message) -> None:
         del message
+        await self._listen()
         self.heard.append(("answer", list(answers)))
 
     async def steer(self, message: Message) -> None:
+        await self._listen()
         if not self.steerable:
             raise NotSteerableError(self.run.id, "the agent cannot")
         self.heard.append(("steer", message.text))
+
+    async def _listen(self) -> None:
+        self.listening.set()
+        if self.deaf is not None:
+            await self.deaf.wait()
 
     async def cancel(self) -> None:
         self.heard.append(("cancel", None))
@@ -102,13 +112,15 @@ class Puppet:
 class Stage:
     """A task server whose every run is a puppet."""
 
-    def __init__(self, *, upstream: bool = False) -> None:
-        self.upstream = upstream
+    def __init__(
+        self, *, upstream: bool = False, puppet: Callable[[Run], Puppet] | None = None
+    ) -> None:
+        self.puppet = puppet or partial(Puppet, upstream=upstream)
         self.puppets: dict[str, Puppet] = {}
         self.tasks: Tasks
 
     def driver_for(self, run: Run) -> Puppet:
-        puppet = Puppet(run, upstream=self.upstream)
+        puppet = self.puppet(run)
         self.puppets[run.id] = puppet
         return puppet
 
@@ -130,9 +142,15 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(folder: Path, *, upstream: bool = False, **settings: Any) -> AsyncGenerator[Stage]:
+async def stage(
+    folder: Path,
+    *,
+    upstream: bool = False,
+    puppet: Callable[[Run], Puppet] | None = None,
+    **settings: Any,
+) -> AsyncGenerator[Stage]:
     """A stage on `folder`'s database; `settings` are those of `task_server`."""
-    made = Stage(upstream=upstream)
+    made = Stage(upstream=upstream, puppet=puppet)
     database = folder / "runs.db"
     async with task_server(database=database, driver_for=made.driver_for, **settings) as tasks:
         made.tasks = tasks
