@@ -62,10 +62,11 @@ async def task_server(  # noqa: PLR0913  # what a server is made with, all by ke
         queue_limit=queue_limit,
         stall_after_s=stall_after_s,
     )
+    replica = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    tasks = Tasks(log, supervisor, clock=clock, screen=screen)
+    deliveries = Deliveries(tasks, replica, clock=clock, patience=patience or Patience())
     try:
-        async with supervisor.running(f"{os.getpid()}-{uuid.uuid4().hex[:8]}"):
-            tasks = Tasks(log, supervisor, clock=clock, screen=screen)
-            async with Deliveries(tasks, clock=clock, patience=patience or Patience()).running():
-                yield tasks
+        async with supervisor.running(replica), deliveries.running():
+            yield tasks
     finally:
         await log.close()

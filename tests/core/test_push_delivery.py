@@ -40,7 +40,7 @@ async def watch(on: Stage, run: Run, url: str, **more: Any) -> PushConfig:
 
 
 async def due(on: Stage) -> list[PushConfig]:
-    return await on.tasks.log.outbox.due(("", ""), 100)
+    return await on.tasks.log.outbox.due("", ("", ""), 100)
 
 
 async def none_due(on: Stage, run: Run) -> PushConfig:

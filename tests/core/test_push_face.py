@@ -25,7 +25,7 @@ async def rest(on: Served, method: str, task_id: str, rest: str = "", **more: An
 
 async def nothing_due(on: Served) -> None:
     with anyio.fail_after(5):
-        while await on.tasks.log.outbox.due(("", ""), 10):
+        while await on.tasks.log.outbox.due("", ("", ""), 10):
             await anyio.lowlevel.checkpoint()
 
 

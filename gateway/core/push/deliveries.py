@@ -18,7 +18,8 @@ from gateway.core.push.webhook import CONCURRENT, Webhooks
 from gateway.core.store.outbox import PushConfig
 from gateway.core.tasks import Tasks
 
-RESUME_PAGE: Final = 200  # configs of one read at start-up
+PAGE: Final = 200  # configs of one read
+LOOK_S: Final = 5.0  # between looks for what other processes of a shared database left or stored
 STORAGE_PAUSE_S: Final = 5.0  # before a delivery looks again whether the database is back
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,8 @@ logger = logging.getLogger(__name__)
 class Deliveries:
     """Owns the deliveries: `CONCURRENT` requests at once, and one of a webhook at a time."""
 
-    def __init__(self, tasks: Tasks, *, clock: Clock, patience: Patience) -> None:
+    def __init__(self, tasks: Tasks, replica: str, *, clock: Clock, patience: Patience) -> None:
+        self._replica = replica
         self._outbox = tasks.log.outbox
         self._means = Means(
             tasks=tasks,
@@ -43,24 +45,35 @@ class Deliveries:
     async def running(self) -> AsyncGenerator[None]:
         """Take up what was left to be sent, and what is added, until the block ends."""
         self._outbox.on_change(self._changed)
-        await self._resume()
+        await self._look()
+        looking = asyncio.create_task(self._keep_looking(), name="webhooks of other processes")
         try:
             yield
         finally:
             self._outbox.on_change(None)
-            left = list(self._owners.values())
+            left = [looking, *self._owners.values()]
             for owner in left:
                 owner.cancel()
-            if left:
-                await asyncio.wait(left)
+            await asyncio.wait(left)
             await self._means.webhooks.close()
 
-    async def _resume(self) -> None:
+    async def _look(self) -> None:
+        """Take up what is left to be sent and nobody sends."""
         last = ("", "")
-        while page := await self._outbox.due(last, RESUME_PAGE):
+        while page := await self._outbox.due(self._replica, last, PAGE):
             for config in page:
-                self._own(config.run_id, config.id, None)
+                if (config.run_id, config.id) not in self._owners:
+                    self._own(config.run_id, config.id, None)
             last = (page[-1].run_id, page[-1].id)
+
+    async def _keep_looking(self) -> None:
+        """Other processes store configs for runs of this one, and end; one query tells of all."""
+        while self._outbox.shared:
+            await asyncio.sleep(LOOK_S)
+            try:
+                await self._look()
+            except StorageError as exc:
+                logger.warning("webhooks wait: %s", exc)
 
     def _changed(self, run_id: str, config_id: str, config: PushConfig | None) -> None:
         """A config was stored or replaced, or deleted (None)."""
@@ -91,8 +104,8 @@ class Deliveries:
             await asyncio.wait([before])
         while True:
             try:
-                config = await self._outbox.get(run_id, config_id)
-                if config is not None and config.next_at is not None:
+                config = await self._outbox.due_now(self._replica, run_id, config_id)
+                if config is not None:
                     await Delivery(config, self._means).work()
             except StorageError as exc:
                 logger.warning("run %s: webhook %r waits: %s", run_id, config_id, exc)

@@ -64,7 +64,7 @@ class Means:
 
 
 class _OverError(Exception):
-    """Nothing more goes to this webhook."""
+    """Nothing more goes to this webhook from here: it was given up, or is not ours any more."""
 
 
 class Delivery:
@@ -120,8 +120,8 @@ class Delivery:
         for number, item in enumerate(found):
             piece = f"-{number}" if number else ""
             await self._item(f"{run.id}-{event.seq}{piece}", item)
-        if found:
-            await self._outbox.sent(self._config, event.seq)
+        if found and not await self._outbox.sent(self._config, event.seq):
+            raise _OverError
 
     async def _item(self, event_id: str, item: Item) -> None:
         """Raises: _OverError."""
@@ -136,7 +136,8 @@ class Delivery:
             if self._attempts == 1:
                 self._warn(f"{error}; it is tried again")
             next_at = self._means.clock() + int(delay_s * SECOND)
-            await self._outbox.failed(self._config, self._attempts, next_at, error)
+            if not await self._outbox.failed(self._config, self._attempts, next_at, error):
+                raise _OverError
             await asyncio.sleep(delay_s)
         self._attempts = 0
 

@@ -11,9 +11,9 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from gateway.core.errors import InvalidInputError, RunNotFoundError
-from gateway.core.store.dialect import insert
+from gateway.core.store.dialect import clock, insert
 from gateway.core.store.engine import Engine
-from gateway.core.store.schema import push_configs, runs
+from gateway.core.store.schema import push_configs, replicas, runs
 
 CONFIGS_MAX: Final = 10  # of one run
 
@@ -104,37 +104,73 @@ def remove_config(connection: sa.Connection, config: PushConfig) -> None:
     )
 
 
-def due_configs(connection: sa.Connection, after: tuple[str, str], limit: int) -> list[PushConfig]:
-    """Configs that something is left to be sent to, now or later; pages by (run, id)."""
+def due_configs(
+    connection: sa.Connection, replica: str, after: tuple[str, str], limit: int
+) -> list[PushConfig]:
+    """Configs that `replica` has something left to send to, now or later; pages by (run, id)."""
     key = sa.tuple_(push_configs.c.run_id, push_configs.c.id)
     found = connection.execute(
-        sa.select(push_configs)
-        .where(push_configs.c.next_at.is_not(None), key > sa.tuple_(*after))
+        _due(connection, replica)
+        .where(key > sa.tuple_(*after))
         .order_by(push_configs.c.run_id, push_configs.c.id)
         .limit(limit)
     )
     return [PushConfig(**row) for row in found.mappings()]
 
 
-def note_sent(connection: sa.Connection, config: PushConfig, seq: int) -> None:
-    """The webhook took every event up to `seq`. A cursor never goes back."""
-    connection.execute(
+def due_config(
+    connection: sa.Connection, replica: str, run_id: str, config_id: str
+) -> PushConfig | None:
+    """The config, when `replica` has something left to send to it."""
+    row = (
+        connection.execute(
+            _due(connection, replica).where(
+                push_configs.c.run_id == run_id, push_configs.c.id == config_id
+            )
+        )
+        .mappings()
+        .first()
+    )
+    return None if row is None else PushConfig(**row)
+
+
+def note_sent(connection: sa.Connection, config: PushConfig, seq: int) -> bool:
+    """The webhook took every event up to `seq`. False when the config was deleted or replaced, or
+    somebody else is further: a cursor never goes back."""
+    moved = connection.execute(
         _change(config)
         .where(push_configs.c.sent_seq < seq)
         .values(sent_seq=seq, attempts=0, last_error=None)
     )
+    return moved.rowcount == 1
 
 
 def note_failed(
     connection: sa.Connection, config: PushConfig, attempts: int, next_at: int | None, error: str
-) -> None:
-    """A delivery failed `attempts` times; it is tried again at `next_at`, or never."""
-    connection.execute(_change(config).values(attempts=attempts, next_at=next_at, last_error=error))
+) -> bool:
+    """A delivery failed `attempts` times; it is tried again at `next_at`, or never. False when the
+    config was deleted or replaced."""
+    noted = connection.execute(
+        _change(config).values(attempts=attempts, next_at=next_at, last_error=error)
+    )
+    return noted.rowcount == 1
 
 
 def note_done(connection: sa.Connection, config: PushConfig, seq: int) -> None:
     """The run ended and its last event `seq` was taken, or was not for a webhook."""
     connection.execute(_change(config).values(sent_seq=seq, next_at=None))
+
+
+def _due(connection: sa.Connection, replica: str) -> sa.Select[Any]:
+    """Who works on a run delivers its events; those of a run whose owner is gone, everybody who
+    looks. So two replicas that start at once may both repeat an event, and none leaves one out."""
+    alive = sa.select(replicas.c.id).where(replicas.c.expires_at > clock(connection))
+    owned = runs.c.owner.is_(None) | (runs.c.owner == replica) | runs.c.owner.not_in(alive)
+    return (
+        sa.select(push_configs)
+        .join(runs, runs.c.id == push_configs.c.run_id)
+        .where(push_configs.c.next_at.is_not(None), owned)
+    )
 
 
 def _these(run_id: str, config_id: str) -> sa.Select[Any]:
@@ -185,16 +221,28 @@ class Outbox:
         await self._engine.write(lambda connection: drop_config(connection, run_id, config_id))
         self._tell(run_id, config_id, None)
 
-    async def due(self, after: tuple[str, str], limit: int) -> list[PushConfig]:
-        return await self._engine.read(lambda connection: due_configs(connection, after, limit))
+    async def due(self, replica: str, after: tuple[str, str], limit: int) -> list[PushConfig]:
+        return await self._engine.read(
+            lambda connection: due_configs(connection, replica, after, limit)
+        )
 
-    async def sent(self, config: PushConfig, seq: int) -> None:
-        await self._engine.write(lambda connection: note_sent(connection, config, seq))
+    async def due_now(self, replica: str, run_id: str, config_id: str) -> PushConfig | None:
+        return await self._engine.read(
+            lambda connection: due_config(connection, replica, run_id, config_id)
+        )
+
+    @property
+    def shared(self) -> bool:
+        """Other processes may store configs too."""
+        return self._engine.shared
+
+    async def sent(self, config: PushConfig, seq: int) -> bool:
+        return await self._engine.write(lambda connection: note_sent(connection, config, seq))
 
     async def failed(
         self, config: PushConfig, attempts: int, next_at: int | None, error: str
-    ) -> None:
-        await self._engine.write(
+    ) -> bool:
+        return await self._engine.write(
             lambda connection: note_failed(connection, config, attempts, next_at, error)
         )
 

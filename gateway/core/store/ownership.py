@@ -9,13 +9,13 @@ is alive in `replicas`, and everything active is its own.
 import asyncio
 import logging
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 
 from gateway.core.errors import StorageError
 from gateway.core.record import Run
-from gateway.core.store.dialect import insert
+from gateway.core.store.dialect import clock, insert
 from gateway.core.store.engine import Engine
 from gateway.core.store.schema import ACTIVE_STATUSES, replicas, runs
 from gateway.core.store.statements import WHOLE_RUN, runs_of
@@ -80,7 +80,7 @@ class Ownership:
 
 def heartbeat(connection: sa.Connection, replica: str, ttl_s: float) -> None:
     """`replica` is alive for `ttl_s` more seconds."""
-    until = _now(connection) + round(ttl_s * 1e6)
+    until = clock(connection) + round(ttl_s * 1e6)
     row = insert(connection, replicas).values(id=replica, expires_at=until)
     connection.execute(
         row.on_conflict_do_update(
@@ -101,7 +101,7 @@ def claim(
     With `besides` those of `replica` itself count too, for it was started anew, except the given
     ones. Claimers that compete get different runs: PostgreSQL skips what another one is taking.
     """
-    now = _now(connection)
+    now = clock(connection)
     connection.execute(
         sa.delete(replicas).where(replicas.c.expires_at < now - round(FORGOTTEN_S * 1e6))
     )
@@ -134,12 +134,3 @@ def release(connection: sa.Connection, replica: str) -> None:
         sa.update(runs).where(ACTIVE_STATUSES, runs.c.owner == replica).values(owner=None)
     )
     connection.execute(sa.delete(replicas).where(replicas.c.id == replica))
-
-
-def _now(connection: sa.Connection) -> Any:
-    """The database's clock, unix microseconds: replicas' own clocks need not agree."""
-    if connection.dialect.name == "postgresql":
-        clock = "extract(epoch from clock_timestamp())"
-    else:
-        clock = "(julianday('now') - 2440587.5) * 86400"
-    return sa.cast(sa.literal_column(f"({clock}) * 1000000"), sa.BigInteger)
