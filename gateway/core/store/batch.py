@@ -4,7 +4,7 @@ Statements like those of `statements`. Each kind of row goes in by one statement
 a statement costs beside its rows (60 us) is paid once a commit, not once a run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
@@ -78,6 +78,8 @@ _INSERT_INPUT: Final = insert_many(run_inputs)
 _INSERT_LABEL: Final = insert_many(run_labels)
 _INSERT_EVENT: Final = insert_many(events)
 _INSERT_CHUNK: Final = insert_many(chunks)
+# Taken by another process meanwhile, it breaks the transaction; run again, we find that one's run.
+_TAKE_KEY: Final = insert_many(request_keys)
 _KEEP_KEY: Final = insert_many(request_keys, or_leave=True)
 
 
@@ -101,15 +103,22 @@ def _create_all(
 ) -> None:
     stored: list[tuple[Create, Run]] = []
     new_sessions: list[dict[str, Any]] = []
+    made_now: dict[
+        str, Run
+    ] = {}  # their rows are not there yet; a second one with a key finds them
     for n, create in creates:
         try:
-            run = _made_before(connection, create)
-            if run is None:
-                run = _placed(connection, create, new_sessions)
-                stored.append((create, run))
-            outcomes[n] = run
+            if (made := _made_before(connection, create, made_now)) is not None:
+                outcomes[n] = made
+                continue
+            run = _placed(connection, create, new_sessions)
         except CoreError as exc:
             outcomes[n] = exc
+            continue
+        if create.key is not None:
+            _TAKE_KEY.execute(connection, [key_row(create.key, run.id)])
+        made_now[run.id] = outcomes[n] = run
+        stored.append((create, run))
     if new_sessions:
         _INSERT_SESSION.execute(connection, new_sessions)
     if stored:
@@ -119,15 +128,12 @@ def _create_all(
         _INSERT_LABEL.execute(connection, labels)
 
 
-def _made_before(connection: sa.Connection, create: Create) -> Run | None:
-    """The run that the creation's key led to; else the key is kept for the new one."""
-    if create.key is None:
-        return None
-    made = run_of_key(connection, create.key)
-    if made is not None:
-        return get_run(connection, made)
-    _KEEP_KEY.execute(connection, [key_row(create.key, create.run.id)])
-    return None
+def _made_before(
+    connection: sa.Connection, create: Create, made_now: Mapping[str, Run]
+) -> Run | None:
+    """The run that the creation's key led to before."""
+    made = None if create.key is None else run_of_key(connection, create.key)
+    return None if made is None else made_now.get(made) or get_run(connection, made)
 
 
 def _placed(connection: sa.Connection, create: Create, new_sessions: list[dict[str, Any]]) -> Run:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from gateway.core.store.dialect import insert
+from gateway.core.store.texts import storable
 
 _Compiled: TypeAlias = tuple[str, "itemgetter[Any]"]
 
@@ -31,7 +32,7 @@ class Many:
         text, values = self._compiled.get(dialect.name) or self._compile(connection)
         cursor = connection.connection.cursor()
         try:
-            cursor.executemany(text, [values(row) for row in rows])
+            cursor.executemany(text, storable(connection, [values(row) for row in rows]))
         except dialect.loaded_dbapi.Error as exc:
             raise DBAPIError.instance(
                 text, None, exc, dialect.loaded_dbapi.Error, hide_parameters=True, dialect=dialect

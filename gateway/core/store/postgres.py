@@ -25,7 +25,8 @@ from sqlalchemy.pool import NullPool
 
 from gateway.core.store.engine import Durability, Operation
 from gateway.core.store.failures import connection_lost, postgres_failure, sqlstate
-from gateway.core.store.jobs import BATCH_MAX, Job, deliver, is_unstorable_text, mending
+from gateway.core.store.jobs import BATCH_MAX, Job, carry_out, deliver
+from gateway.core.store.texts import is_unstorable_text, mending
 
 T = TypeVar("T")
 
@@ -157,7 +158,7 @@ class PostgresEngine:
     async def _commit(self, batch: Sequence[Job], told: set[str]) -> None:
         notices = _notices(self._name, told)
         try:
-            await _run(self._write_engine, lambda it: _carry_out(it, batch, notices))
+            await _run(self._write_engine, lambda it: _carry_all_out(it, batch, notices))
         except Exception as exc:  # noqa: BLE001  # told to whoever submitted
             if (failure := postgres_failure(exc)) is not None:
                 logger.warning("the database could not be written: %s", _reason(exc))
@@ -212,10 +213,8 @@ class PostgresEngine:
             pause = min(2 * pause, RETRY_MAX_S)
 
 
-def _carry_out(connection: sa.Connection, batch: Sequence[Job], notices: Sequence[str]) -> None:
-    for job in batch:
-        job.reset()
-        job.carry_out(connection)
+def _carry_all_out(connection: sa.Connection, batch: Sequence[Job], notices: Sequence[str]) -> None:
+    carry_out(connection, batch)
     for notice in notices:
         connection.execute(_NOTIFY, {"notice": notice})
 

@@ -26,7 +26,8 @@ from sqlalchemy.exc import DatabaseError
 from gateway.core.errors import DatabaseUnusableError
 from gateway.core.store.engine import Durability, Operation
 from gateway.core.store.failures import sqlite_failure
-from gateway.core.store.jobs import BATCH_MAX, Job, deliver, is_unstorable_text, mending
+from gateway.core.store.jobs import BATCH_MAX, Job, carry_out, deliver
+from gateway.core.store.texts import is_unstorable_text, mending
 
 T = TypeVar("T")
 
@@ -178,7 +179,7 @@ class SqliteEngine:
 
     def _commit(self, batch: Sequence[Job]) -> None:
         try:
-            _run(self._engine, lambda connection: _carry_out(connection, batch))
+            _run(self._engine, lambda connection: carry_out(connection, batch))
         except Exception as exc:  # noqa: BLE001  # told to whoever submitted
             if (failure := sqlite_failure(exc)) is not None:
                 logger.warning("the database could not be written: %s", failure)
@@ -200,12 +201,6 @@ class SqliteEngine:
             return
         logger.error("write failed", exc_info=exc)
         job.error = exc
-
-
-def _carry_out(connection: sa.Connection, batch: Sequence[Job]) -> None:
-    for job in batch:
-        job.reset()
-        job.carry_out(connection)
 
 
 def _run(engine: sa.Engine, operation: Operation[T]) -> T:
