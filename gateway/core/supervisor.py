@@ -234,7 +234,13 @@ class Supervisor:
     # -- stalls and the end ----------------------------------------------------------------------
 
     def _watch_stalls(self) -> None:
-        """Say once of each stall that there is one: a look at who runs, a few times per span."""
+        self.look_for_stalls()
+        loop = asyncio.get_running_loop()
+        self._stall_timer = loop.call_later(self.stall_after_s / 4, self._watch_stalls)
+
+    def look_for_stalls(self) -> None:
+        """Say once of each stall that there is one. A look at everybody, a few times per span, is
+        cheaper than a timer that each event moves."""
         now = self._clock()
         for run_id, owner in self._owners.items():
             run = owner.run
@@ -244,9 +250,8 @@ class Supervisor:
             ):
                 continue
             self._stalled[run_id] = run.last_seq
-            logger.warning("run %s: no event for %g s", run_id, (now - run.updated_at) / 1_000_000)
-        loop = asyncio.get_running_loop()
-        self._stall_timer = loop.call_later(self.stall_after_s / 4, self._watch_stalls)
+            silent_s = (now - run.updated_at) / 1_000_000
+            logger.warning("run %s: no event for %.0f s", run_id, silent_s)
 
     async def stop(self) -> None:
         """End the owners: local agents are stopped and say so, remote runs are left to go on."""

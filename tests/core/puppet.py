@@ -10,11 +10,11 @@ from typing import Any
 import anyio
 
 from gateway.core.errors import NotSteerableError
-from gateway.core.events import Event, InputRequired, RunStarted, StatusChanged
+from gateway.core.events import HOW_RESOLVED, Event, InputRequired, RunStarted, StatusChanged
 from gateway.core.extension import Answer
 from gateway.core.messages import Message, user_text
 from gateway.core.outcomes import Sent
-from gateway.core.record import Run
+from gateway.core.record import Run, resolution
 from gateway.core.server import task_server
 from gateway.core.tasks import Tasks
 from gateway.core.writer import RunWriter
@@ -96,6 +96,9 @@ class Puppet:
                 }
             )
             await self.say(InputRequired(text=f"{request_id}?", pending=list(before)))
+
+    async def resolve(self, request_id: str, how: HOW_RESOLVED = "answered") -> None:
+        await self.say(resolution(self.writer.run, request_id, how=how))
 
     async def end(self, *events: Event) -> None:
         await self.say(*events)

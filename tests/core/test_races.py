@@ -28,7 +28,7 @@ from gateway.core.errors import (
 from gateway.core.events import RunCompleted, RunFailed, RunStarted, StatusChanged
 from gateway.core.extension import CodingRequest, Limits, Parent
 from gateway.core.messages import DataPart, Message
-from gateway.core.record import Remote, Run, resolution
+from gateway.core.record import Remote, Run
 from gateway.core.status import RunStatus
 from gateway.core.writer import RunWriter
 from tests.core.puppet import ME, Puppet, Stage, stage
@@ -255,7 +255,7 @@ async def test_of_two_answers_to_one_request_the_second_is_told_so(
             await puppet.listening.wait()  # the first is at the agent
             group.start_soon(answer)
             if upstream:
-                await puppet.say(resolution(puppet.writer.run, "q", how="answered"))
+                await puppet.resolve("q")
             puppet.deaf.set()
         assert sorted(outcomes) == ["already_answered", "taken"]
         assert [what for what, _ in puppet.heard] == ["answer"]
@@ -285,7 +285,7 @@ async def test_an_answer_behind_an_expiry_or_withdrawal_finds_the_request_gone(
     async with stage(tmp_path) as on:
         run, puppet = await on.begin()
         await puppet.ask("q")
-        await puppet.say(resolution(puppet.writer.run, "q", how=how))
+        await puppet.resolve("q", how)
         with pytest.raises(AnswerRefusedError) as refused:
             await _say(on, run, _answer("q"))
         assert refused.value.code == "request_gone"
@@ -309,8 +309,8 @@ async def test_a_second_answer_is_told_so_by_the_next_process_too(tmp_path: Path
     async with stage(tmp_path, upstream=True) as on:
         run, puppet = await on.begin()
         await puppet.ask("q", "late")
-        await puppet.say(resolution(puppet.writer.run, "q", how="answered"))
-        await puppet.say(resolution(puppet.writer.run, "late", how="expired"))
+        await puppet.resolve("q")
+        await puppet.resolve("late", "expired")
     async with stage(tmp_path, upstream=True) as on:
         await on.puppets[run.id].started.wait()
         for request_id, code in (("q", "already_answered"), ("late", "request_gone")):
