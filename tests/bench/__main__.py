@@ -6,6 +6,7 @@ Figures only: whether they are good is for a reader to say, on the machine they 
 import argparse
 import resource
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -13,11 +14,14 @@ import anyio
 import anyio.to_thread
 
 from gateway.core.face.serving import run
+from gateway.core.store.open import open_log
 from tests.bench import tables
+from tests.bench.bigstore import fill, measure
 from tests.bench.caller import EXTENSION, Target, concurrent
 from tests.bench.runs import PROMPTS, Row, bare, entry_times, timed
 from tests.bench.speed import CALLERS, compared, idle_bytes, large_outputs, serving, streamed
 from tests.demo.stage import private_folder, stage
+from tests.postgres import server as postgres_server
 
 SUBSCRIBERS: Final = 1000
 LARGE: Final = 10_000_000  # bytes
@@ -26,13 +30,30 @@ PROFILED_S: Final = 8.0
 
 async def _server(folder: Path, arguments: argparse.Namespace) -> None:
     databases = {"ours": str(folder / "speed" / "runs.db")}
-    with tables.CONSOLE.status(f"servers: {arguments.rounds} rounds"):
-        figures = await compared(folder, arguments.rounds, databases)
+    with postgres_server() if arguments.postgres else nullcontext() as server:
+        if server is not None:
+            databases["on PostgreSQL"] = server.create()
+        with tables.CONSOLE.status(f"servers: {arguments.rounds} rounds"):
+            figures = await compared(arguments.rounds, databases)
     tables.servers(figures, arguments.rounds)
     async with serving("ours", str(folder / "large" / "runs.db")) as target:
         each = await idle_bytes(target, SUBSCRIBERS)
         large = await large_outputs(target, LARGE)
     tables.extremes(large, LARGE, SUBSCRIBERS, each)
+
+
+async def _store(folder: Path, arguments: argparse.Namespace) -> None:
+    """What readers wait for when much is stored."""
+    count: int = arguments.stored
+    database = folder / "runs.db"
+    with tables.CONSOLE.status(f"a store of {count:,} runs"):
+        await fill(database, runs=count, events=count * 10)
+        log = await open_log(database)
+        try:
+            taken = await measure(log)
+        finally:
+            await log.close()
+    tables.store(taken, count)
 
 
 async def _runs(folder: Path, arguments: argparse.Namespace) -> None:
@@ -70,12 +91,17 @@ async def _profile(folder: Path, arguments: argparse.Namespace) -> None:
 
 
 Part = Callable[[Path, argparse.Namespace], Awaitable[None]]
-PARTS: Final[dict[str, Part]] = {"server": _server, "runs": _runs, "profile": _profile}
+PARTS: Final[dict[str, Part]] = {
+    "server": _server,
+    "store": _store,
+    "runs": _runs,
+    "profile": _profile,
+}
 
 
 async def _bench(arguments: argparse.Namespace) -> None:
     tables.heading()
-    for name in arguments.parts or ("server", "runs"):
+    for name in arguments.parts or ("server", "store", "runs"):
         with private_folder() as folder:
             await PARTS[name](folder, arguments)
 
@@ -84,6 +110,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}: all but profile")
     parser.add_argument("--rounds", type=int, default=5, help="server: rounds in turn (5)")
+    parser.add_argument("--postgres", action="store_true", help="server: ours on PostgreSQL too")
+    parser.add_argument("--stored", type=int, default=100_000, help="store: runs in it (100,000)")
     parser.add_argument("--runs", type=int, default=20, help="runs: of each agent (20)")
     parser.add_argument("--agent", choices=list(PROMPTS), action="append", help="only these")
     parser.add_argument("--calls", action="store_true", help="profile: count calls, not samples")

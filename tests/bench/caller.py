@@ -193,7 +193,7 @@ async def sequential(target: Target, count: int) -> list[float]:
         began = time.perf_counter()
         body = await connection.ask(request)
         taken.append(time.perf_counter() - began)
-        _check(body)
+        completed(body)
     connection.close()
     return taken
 
@@ -206,7 +206,7 @@ async def concurrent(target: Target, callers: int, count: int) -> float:
 
     async def work(connection: Connection) -> None:
         for _ in left:
-            _check(await connection.ask(request))
+            completed(await connection.ask(request))
 
     began = time.perf_counter()
     await asyncio.gather(*(work(connection) for connection in connections))
@@ -220,6 +220,7 @@ def _close(connections: Sequence[Connection]) -> None:
         connection.close()
 
 
-def _check(body: bytes) -> None:
+def completed(body: bytes) -> None:
+    """Raises: RefusedError when an answer is no completed task."""
     if b"TASK_STATE_COMPLETED" not in body:
         raise RefusedError(body.decode("utf-8", "replace"))

@@ -52,7 +52,6 @@ class EchoDriver:
 
     upstream = False
     deadline_grace_s = 0.0
-    deadline_grace_s = 0.0
 
     def __init__(self, run: Run) -> None:
         self._run = run

@@ -19,7 +19,15 @@ from typing import Final
 import anyio
 
 from gateway.core import json
-from tests.bench.caller import EXTENSION, RefusedError, Streamed, Target, concurrent, sequential
+from tests.bench.caller import (
+    EXTENSION,
+    RefusedError,
+    Streamed,
+    Target,
+    completed,
+    concurrent,
+    sequential,
+)
 
 CALLERS: Final = 32
 SENDS: Final = 150  # one after another, a round
@@ -142,7 +150,7 @@ MEASURES: Final[Sequence[tuple[Measure, tuple[str, ...]]]] = (
 )
 
 
-async def compared(folder: Path, rounds: int, databases: dict[str, str]) -> dict[str, Figures]:
+async def compared(rounds: int, databases: dict[str, str]) -> dict[str, Figures]:
     """The figures of every server; `databases` are ours: a name and what to keep the log in."""
     kinds = {"sdk": "sdk", "floor": "floor", **dict.fromkeys(databases, "ours")}
     figures = {name: Figures() for name in kinds}
@@ -183,7 +191,7 @@ async def large_outputs(target: Target, size: int) -> Large:
         asked = time.perf_counter()
         await beside.ask(target.get("/healthz"))
         longest = max(longest, time.perf_counter() - asked)
-    await answer
+    completed(answer.result())
     taken = time.perf_counter() - began
     busy.close()
     beside.close()

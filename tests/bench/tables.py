@@ -112,6 +112,19 @@ def extremes(large: Large, size: int, subscribers: int, each: float) -> None:
     CONSOLE.print(table)
 
 
+# -- store ---------------------------------------------------------------------------------------
+
+
+def store(taken: Mapping[str, float], count: int) -> None:
+    """`taken`: milliseconds."""
+    table = _table(
+        f"{count:,} runs and {count * 10:,} events stored, SQLite", "", "median ms", "bound"
+    )
+    for name, one in taken.items():
+        table.add_row(name, f"{one:.2f}", "5")
+    CONSOLE.print(table)
+
+
 # -- runs ----------------------------------------------------------------------------------------
 
 
