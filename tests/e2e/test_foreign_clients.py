@@ -20,8 +20,11 @@ import pytest
 from a2a.client import Client, ClientCallContext, ClientConfig, create_client
 from a2a.types import (
     CancelTaskRequest,
+    DeleteTaskPushNotificationConfigRequest,
     GetExtendedAgentCardRequest,
+    GetTaskPushNotificationConfigRequest,
     GetTaskRequest,
+    ListTaskPushNotificationConfigsRequest,
     ListTasksRequest,
     Message,
     Part,
@@ -31,14 +34,21 @@ from a2a.types import (
     StreamResponse,
     SubscribeToTaskRequest,
     Task,
+    TaskPushNotificationConfig,
     TaskState,
 )
-from a2a.utils.errors import TaskNotCancelableError, TaskNotFoundError, UnsupportedOperationError
-from google.protobuf.json_format import MessageToDict
+from a2a.utils.errors import (
+    InvalidParamsError,
+    TaskNotCancelableError,
+    TaskNotFoundError,
+    UnsupportedOperationError,
+)
+from google.protobuf.json_format import MessageToDict, ParseDict
 
 from gateway.core.extension import URI
 from gateway.core.messages import whole_numbers
 from tests.conftest import built_environment
+from tests.core.receiver import receiver
 
 ROOT: Final = Path(__file__).parent.parent.parent
 JS: Final = Path(__file__).parent / "js" / "client.mjs"
@@ -206,6 +216,45 @@ async def test_the_python_client_streams_and_resubscribes(target: Target, bindin
         assert _last_state(answered) == TaskState.TASK_STATE_COMPLETED
         watched = [item async for item in watching]
         assert _last_state(watched) == TaskState.TASK_STATE_COMPLETED
+
+
+@pytest.mark.parametrize("binding", BINDINGS)
+async def test_the_python_client_keeps_webhooks_that_are_told_of_its_task(
+    target: Target, binding: str
+) -> None:
+    async with _client(target, binding, streaming=False) as client, receiver() as hook:
+        request = _request(target, "say one\nask sure?\nsay two")
+        inline = TaskPushNotificationConfig(url=hook.url, token="mine")
+        inline.authentication.scheme, inline.authentication.credentials = "Bearer", "theirs"
+        request.configuration.task_push_notification_config.CopyFrom(inline)
+        task = await _send(client, request)
+        late = TaskPushNotificationConfig(task_id=task.id, id="late", url=f"{hook.base_url}/late")
+        assert await client.create_task_push_notification_config(late) == late
+        about = GetTaskPushNotificationConfigRequest(task_id=task.id, id=task.id)
+        stored = await client.get_task_push_notification_config(about)
+        assert stored.authentication == inline.authentication
+        listed = await client.list_task_push_notification_configs(
+            ListTaskPushNotificationConfigsRequest(task_id=task.id)
+        )
+        assert {config.id for config in listed.configs} == {task.id, "late"}
+        await client.delete_task_push_notification_config(
+            DeleteTaskPushNotificationConfigRequest(task_id=task.id, id="late")
+        )
+        await _send(client, _request(target, "yes", task_id=task.id))
+        got = await hook.until("TASK_STATE_COMPLETED")
+        assert {one.path for one in got} == {"/hook"}
+        assert {one.headers["authorization"] for one in got} == {"Bearer theirs"}
+        items = [ParseDict(one.item, StreamResponse()) for one in got]
+        said = [
+            item.status_update.status.message.parts[0].text
+            for item in items
+            if item.status_update.status.HasField("message")
+        ]
+        assert [text for text in said if text in ("one", "two")] == ["one", "two"]
+        with pytest.raises(InvalidParamsError, match="not public"):
+            await client.create_task_push_notification_config(
+                TaskPushNotificationConfig(task_id=task.id, url="http://169.254.169.254/")
+            )
 
 
 @pytest.mark.parametrize("binding", BINDINGS)
