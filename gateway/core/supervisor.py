@@ -261,7 +261,7 @@ class Supervisor:
         if left := self._working | self._said:
             _, late = await asyncio.wait(left, timeout=STOP_GRACE_S)
             for task in late:
-                logger.warning("%s: not ended in time; the next start ends it", task.get_name())
+                logger.warning("%s: not ended in time; cut off", task.get_name())
                 task.cancel()
             if late:
                 await asyncio.wait(late, timeout=1.0)
