@@ -26,6 +26,8 @@ def test_the_card_names_both_bindings_and_the_extension_with_its_schema() -> Non
     assert [(i.url, i.protocol_binding, i.protocol_version) for i in card.supported_interfaces] == [
         ("http://127.0.0.1:1/agents/ada/a2a/jsonrpc", "JSONRPC", "1.0"),
         ("http://127.0.0.1:1/agents/ada/a2a/rest", "HTTP+JSON", "1.0"),
+        ("http://127.0.0.1:1/agents/ada/a2a/jsonrpc", "JSONRPC", "0.3"),
+        ("http://127.0.0.1:1/agents/ada/a2a/rest", "HTTP+JSON", "0.3"),
     ]
     declared = card.capabilities.extensions[0]
     assert declared.uri == extension.URI

@@ -5,7 +5,7 @@ Knows no operation. Guard and Listener write the state, the faces read it.
 
 import asyncio
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 import anyio
@@ -48,6 +48,15 @@ class Caller:
     def extended(self) -> bool:
         """The coding-run extension is activated."""
         return extension.URI in self.extensions
+
+    @property
+    def old(self) -> bool:
+        """The caller speaks 0.3, or does not say what."""
+        return self.version.partition(".")[0] == "0"
+
+    def as_current(self) -> "Caller":
+        """A caller of 0.3 whose call was translated."""
+        return replace(self, version=f"{SERVED_MAJOR}.0")
 
     async def hold(self, run_id: str, work: Awaitable[T]) -> T:
         """The outcome of `work`, as long as there is somebody to tell it to.
@@ -111,13 +120,13 @@ def caller_of(scope: Scope, receive: Receive) -> Caller:
     )
 
 
-def check_terms(caller: Caller, required: frozenset[str], served: str = SERVED_MAJOR) -> None:
+def check_terms(caller: Caller, required: frozenset[str]) -> None:
     """Refuse a version that is not served, or a caller without an extension that is required.
 
     Raises: A2AError.
     """
     error: A2AError | None = None
-    if caller.version.partition(".")[0] != served:
+    if caller.version.partition(".")[0] != SERVED_MAJOR:
         error = VersionNotSupportedError(
             f"A2A version {caller.version[:16]!r} is not served here; send 'A2A-Version: 1.0'"
         )

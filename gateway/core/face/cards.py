@@ -24,6 +24,8 @@ from google.protobuf.struct_pb2 import Struct
 
 from gateway.core import extension, json
 from gateway.core.extension import CodingRequest
+from gateway.core.face import v03
+from gateway.core.json import JsonObject
 from gateway.core.messages import whole_numbers
 
 PROTOCOL_VERSION: Final = "1.0"
@@ -59,9 +61,8 @@ def build_card(
         description=description,
         version=version,
         supported_interfaces=[
-            AgentInterface(
-                url=base_url + path, protocol_binding=binding, protocol_version=PROTOCOL_VERSION
-            )
+            AgentInterface(url=base_url + path, protocol_binding=binding, protocol_version=spoken)
+            for spoken in (PROTOCOL_VERSION, v03.VERSION)  # in the order of preference
             for path, binding in ((JSONRPC_PATH, "JSONRPC"), (REST_PATH, "HTTP+JSON"))
         ],
         capabilities=AgentCapabilities(
@@ -106,12 +107,19 @@ class Face:
         """The card as it is served."""
         return self._current().page
 
+    @property
+    def old_page(self) -> "CardPage":
+        """The card in the form of A2A 0.3."""
+        return self._current().old_page
+
     def _current(self) -> "_Read":
         """What is said of the card: protobuf is read once a card, not once a call (60 us)."""
         if self._read is None or self._read.card is not self.card:
             declared = self.card.capabilities.extensions
             required = frozenset(item.uri for item in declared if item.required)
-            self._read = _Read(self.card, required, card_page(self.card))
+            page = card_page(self.card)
+            old_page = _page(v03.Old(proto=False).card(json.decode_object(page.body)))
+            self._read = _Read(self.card, required, page, old_page)
         return self._read
 
 
@@ -120,6 +128,7 @@ class _Read:
     card: AgentCard
     required: frozenset[str]
     page: "CardPage"
+    old_page: "CardPage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +141,12 @@ class CardPage:
 
 def card_page(card: AgentCard) -> CardPage:
     """The JSON of a card; whole numbers in the extension's schema stay whole."""
+    return _page(whole_numbers(MessageToDict(card)))
+
+
+def _page(card: JsonObject) -> CardPage:
     # Sorted: a Struct's keys come in another order in every process, and with them the tag.
-    body = json.encode_sorted(whole_numbers(MessageToDict(card))).encode()
+    body = json.encode_sorted(card).encode()
     return CardPage(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
 
 

@@ -19,6 +19,7 @@ from gateway.core.face.body import MAX_BODY, MAX_DEPTH, Body, Refusal, nested_de
 from gateway.core.face.caller import LOCAL, PRINCIPAL
 
 CARD_PATH: Final = "/.well-known/agent-card.json"
+OLD_CARD_PATH: Final = "/.well-known/agent.json"  # the card's name before 0.3; there 0.3's card is
 HEALTH_PATH: Final = "/healthz"
 LOOPBACK_NAMES: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
@@ -95,7 +96,7 @@ class Guard:
         if scope["method"] not in ("GET", "HEAD"):
             return False
         path: str = scope["path"]
-        return path in self._public or path.rstrip("/").endswith(CARD_PATH)
+        return path in self._public or path.rstrip("/").endswith((CARD_PATH, OLD_CARD_PATH))
 
     async def _content(self, scope: Scope, headers: Headers, body: Body) -> bytes | None:
         """The whole body of a request that has one, within the limits. None: nothing was read."""

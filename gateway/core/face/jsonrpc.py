@@ -24,6 +24,7 @@ from gateway.core.face.caller import Caller, caller_of
 from gateway.core.face.operations import Operations
 from gateway.core.face.refusals import jsonrpc_error, translated
 from gateway.core.face.stream import EventStream, Streams, Subscription, jsonrpc_framing
+from gateway.core.face.v03 import METHODS, Old
 from gateway.core.json import JsonObject
 
 Id: TypeAlias = str | int | float | None
@@ -32,10 +33,6 @@ Streaming: TypeAlias = Callable[[Caller, object], Awaitable[Subscription]]
 
 # Codes that 0.3 has; what came later is an internal error to its clients.
 _OLD_CODES: Final = frozenset({*range(-32007, -32000), *range(-32603, -32599), -32700})
-_OLD_STREAMS: Final = {
-    "message/stream": "SendStreamingMessage",
-    "tasks/resubscribe": "SubscribeToTask",
-}
 
 
 class JsonRpc:
@@ -70,17 +67,46 @@ class JsonRpc:
             envelope = _decoded(body)
             request_id = _id_of(envelope)
             call = _call_of(envelope, request_id)
-            if (operation := self._unary.get(call.method)) is not None:
-                with translated(call.method):
-                    result = await operation(caller, call.params)
-                head = f'{{"jsonrpc":"2.0","id":{json.encode(request_id)},"result":'
-                return JsonText(head, result, "}", caller=caller)
-            if (streaming := self._streaming.get(call.method)) is not None:
-                granted = await streaming(caller, call.params)
-                return EventStream(self._streams, granted, jsonrpc_framing(request_id))
-            raise MethodNotFoundError(f"no method {call.method[:64]!r}")
+            if call.method in METHODS and caller.old:
+                return await self._answer_old(call, caller)
+            return await self._answer(call, caller)
         except A2AError as exc:
             return JsonText(json.encode(jsonrpc_error(request_id, exc)), caller=caller)
+
+    async def _answer(self, call: "_Call", caller: Caller) -> Response:
+        if (operation := self._unary.get(call.method)) is not None:
+            with translated(call.method):
+                result = await operation(caller, call.params)
+            return JsonText(_head(call.id), result, "}", caller=caller)
+        if (streaming := self._streaming.get(call.method)) is not None:
+            granted = await streaming(caller, call.params)
+            return EventStream(self._streams, granted, jsonrpc_framing(call.id))
+        raise MethodNotFoundError(f"no method {call.method[:64]!r}")
+
+    async def _answer_old(self, call: "_Call", caller: Caller) -> Response:
+        """A method of 0.3. Its errors have the codes of 0.3, and their facts as they are."""
+        meaning = METHODS[call.method]
+        old = Old(proto=False, extended=caller.extended)
+        caller = caller.as_current()
+        try:
+            params = meaning.params(old, call.params)
+            if meaning.result is None:
+                granted = await self._streaming[meaning.method](caller, params)
+                framing = jsonrpc_framing(call.id, old.item)
+                return EventStream(self._streams, granted, framing)
+            with translated(call.method):
+                result = await self._unary[meaning.method](caller, params)
+                shown = json.encode(meaning.result(old, json.decode_object(result)))
+        except A2AError as exc:
+            answer = jsonrpc_error(call.id, exc)
+            code = answer["error"]["code"]
+            answer["error"]["code"] = code if code in _OLD_CODES else -32603
+            return JsonText(json.encode(answer), caller=caller)
+        return JsonText(_head(call.id), shown, "}", caller=caller)
+
+
+def _head(request_id: Id) -> str:
+    return f'{{"jsonrpc":"2.0","id":{json.encode(request_id)},"result":'
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,10 @@ def jsonrpc_error(request_id: str | float | None, error: A2AError) -> JsonObject
     return {"jsonrpc": "2.0", "id": request_id, "error": said}
 
 
-def rest_error(error: A2AError) -> Response:
-    """An error in the form of the HTTP+JSON binding."""
+def rest_error(error: A2AError, *, old: bool = False) -> Response:
+    """An error in the form of the HTTP+JSON binding; `old`: what clients of 0.3 look for too."""
     payload = build_rest_error_payload(error)
-    return JSONResponse(payload, status_code=payload["error"]["code"])
+    status: int = payload["error"]["code"]
+    if old:
+        payload |= {"type": type(error).__name__, "message": error.message}
+    return JSONResponse(payload, status_code=status)

@@ -3,10 +3,10 @@
 Knows paths, queries and status codes; operations take the same parameters as by JSON-RPC.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
-from a2a.utils.errors import A2AError, InvalidRequestError
+from a2a.utils.errors import A2AError, InvalidRequestError, VersionNotSupportedError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -17,11 +17,14 @@ from gateway.core.face.caller import Caller, caller_of
 from gateway.core.face.operations import Operations
 from gateway.core.face.refusals import rest_error, translated
 from gateway.core.face.stream import EventStream, Streams, Subscription, rest_framing
+from gateway.core.face.v03 import Old
 from gateway.core.json import JsonObject
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 Unary: TypeAlias = Callable[[Caller, object], Awaitable[str]]
 Streaming: TypeAlias = Callable[[Caller, object], Awaitable[Subscription]]
+OldParams: TypeAlias = Callable[[Old, object], object]
+OldResult: TypeAlias = Callable[[Old, JsonObject], object]
 
 
 def rest_routes(base: str, operations: Operations, streams: Streams) -> list[BaseRoute]:
@@ -42,37 +45,91 @@ def rest_routes(base: str, operations: Operations, streams: Streams) -> list[Bas
         ("GET", configs, _unary(operations.list_push)),
         ("GET", "/extendedAgentCard", _unary(operations.extended_card)),
     ]
+    return routes_of(base, table)
+
+
+def old_rest_routes(base: str, operations: Operations, streams: Streams) -> list[BaseRoute]:
+    """The binding of A2A 0.3 under `base`, which has no list of tasks."""
+    prefix, configs = base + "/v1", "/tasks/{taskId}/pushNotificationConfigs"
+    task, target = Old.task_params, Old.push_target
+    sent = _old(operations.send_message, Old.send_params, Old.sent)
+    table: list[tuple[str, str, Endpoint]] = [
+        ("POST", "/message:send", sent),
+        ("POST", "/message:stream", _streaming(streams, streams.send, Old.send_params)),
+        ("POST", "/tasks/{id}:cancel", _old(operations.cancel_task, task, Old.task)),
+        ("GET", "/tasks/{id}:subscribe", _streaming(streams, streams.subscribe, task)),
+        ("POST", "/tasks/{id}:subscribe", _streaming(streams, streams.subscribe, task)),
+        ("GET", "/tasks/{id}", _old(operations.get_task, task, Old.task)),
+        ("GET", configs + "/{id}", _old(operations.get_push, target, Old.push)),
+        ("DELETE", configs + "/{id}", _old(operations.delete_push, target, Old.nothing)),
+        ("POST", configs, _old(operations.create_push, Old.push_params, Old.push)),
+        ("GET", configs, _old(operations.list_push, target, Old.pushes)),
+        ("GET", "/card", _old(operations.extended_card, task, Old.card)),
+    ]
+    return routes_of(prefix, table)
+
+
+def routes_of(prefix: str, table: Sequence[tuple[str, str, Endpoint]]) -> list[BaseRoute]:
     return [
-        Route(base + path + slash, endpoint, methods=[method])
+        Route(prefix + path + slash, endpoint, methods=[method])
         for method, path, endpoint in table
         for slash in ("", "/")  # a redirect would lose a request's body
     ]
 
 
-def _unary(operation: Unary) -> Endpoint:
+def _unary(operation: Unary, *, old: bool = False) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         caller = caller_of(request.scope, request.receive)
         try:
             with translated(f"{request.method} {request.url.path}"):
                 result = await operation(caller, await _params(request))
         except A2AError as exc:
-            return rest_error(exc)
+            return rest_error(exc, old=old)
         return JsonText(result, caller=caller, media_type=A2A_JSON)
 
     return endpoint
 
 
-def _streaming(streams: Streams, operation: Streaming) -> Endpoint:
+def _old(operation: Unary, read: OldParams, shown: OldResult) -> Endpoint:
+    """An operation for callers of 0.3, parameters and result translated."""
+
+    async def translating(caller: Caller, params: object) -> str:
+        old = Old(proto=True)
+        result = await operation(_speaking_old(caller), read(old, params))
+        return json.encode(shown(old, json.decode_object(result)))
+
+    return _unary(translating, old=True)
+
+
+def _streaming(
+    streams: Streams, operation: Streaming, read_old: OldParams | None = None
+) -> Endpoint:
+    """`read_old`: for callers of 0.3."""
+
     async def endpoint(request: Request) -> Response:
+        caller = caller_of(request.scope, request.receive)
+        framing = rest_framing()
         try:
             with translated(f"{request.method} {request.url.path}"):
                 params = await _params(request)
-                granted = await operation(caller_of(request.scope, request.receive), params)
+                if read_old is not None:
+                    old = Old(proto=True, extended=caller.extended)
+                    caller, params = _speaking_old(caller), read_old(old, params)
+                    framing = rest_framing(old.item)
+                granted = await operation(caller, params)
         except A2AError as exc:
-            return rest_error(exc)
-        return EventStream(streams, granted, rest_framing())
+            return rest_error(exc, old=read_old is not None)
+        return EventStream(streams, granted, framing)
 
     return endpoint
+
+
+def _speaking_old(caller: Caller) -> Caller:
+    if not caller.old:
+        raise VersionNotSupportedError(
+            "paths under /v1 are A2A 0.3's; leave out 'A2A-Version', or 'v1' from the path"
+        )
+    return caller.as_current()
 
 
 async def _params(request: Request) -> object:

@@ -5,12 +5,14 @@ everything with `kind`, the HTTP+JSON binding (`proto`) has protobuf's names. Wh
 handed on as it is: the readers of 1.0 refuse it by name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from gateway.core import json
 from gateway.core.json import JsonObject
 
+VERSION: Final = "0.3"
 _ENDS: Final = frozenset(
     {"TASK_STATE_COMPLETED", "TASK_STATE_FAILED", "TASK_STATE_CANCELED", "TASK_STATE_REJECTED"}
 )
@@ -21,6 +23,16 @@ _FILE_NAMES: Final = {  # (form, member of 1.0) -> member of 0.3
 }
 _KINDS: Final = {"statusUpdate": "status-update", "artifactUpdate": "artifact-update"}
 _WHOLE_VALUE: Final = "data_part_compat"  # the SDK's mark on data that is no object
+
+
+def _length(value: object) -> object:
+    """0.3 has no limit where 1.0 has nought."""
+    return None if value in (0, "0", "") else value
+
+
+def _scheme(scheme: JsonObject) -> JsonObject:
+    """A security scheme; ours are HTTP schemes or none."""
+    return {"type": "http", **json.as_object(scheme.get("httpAuthSecurityScheme"))}
 
 
 class Old:
@@ -37,31 +49,64 @@ class Old:
         if not isinstance(params, dict):
             return params
         given = cast("JsonObject", params)
-        raw = given.get("message", given.get("request") if self._proto else None)
+        raw = given.get("message") or given.get("request")
         made = {**given, "message": self._message_in(raw)}
         if isinstance(given.get("configuration"), dict):
             made["configuration"] = self._configuration_in(given["configuration"])
         return made
 
     def _configuration_in(self, given: JsonObject) -> JsonObject:
-        made = {"acceptedOutputModes": given.get("acceptedOutputModes")}
-        blocking = given.get("blocking", False if self._proto else None)
+        made = {"acceptedOutputModes": json.member(given, "acceptedOutputModes")}
+        blocking = given.get("blocking", False if self._proto else None)  # protobuf has no absent
         if blocking is not None:
             made["returnImmediately"] = not blocking if isinstance(blocking, bool) else blocking
-        made["historyLength"] = given.get("historyLength") or None  # 0.3: nought is no limit
-        push = given.get("pushNotification" if self._proto else "pushNotificationConfig")
+        made["historyLength"] = _length(json.member(given, "historyLength"))
+        push = json.member(given, "pushNotification" if self._proto else "pushNotificationConfig")
         if push is not None:
-            made["taskPushNotificationConfig"] = self.push_in(push)
+            made["taskPushNotificationConfig"] = self._push_in(push)
         return json.merge_null(made)
 
-    def push_in(self, config: object) -> object:
+    def task_params(self, params: object) -> object:
+        """The parameters of tasks/get, tasks/cancel and tasks/resubscribe."""
+        given = json.as_object(params)
+        return {
+            "id": given.get("id"),
+            "historyLength": _length(json.member(given, "historyLength")),
+        }
+
+    def push_params(self, params: object) -> object:
+        """The parameters of tasks/pushNotificationConfig/set."""
+        given = json.as_object(params)
+        config = json.as_object(given.get("config")) if self._proto else given
+        made = self._push_in(json.member(config, "pushNotificationConfig"))
+        if self._proto and (config_id := json.member(given, "configId")):
+            made["id"] = config_id
+        return {**made, "taskId": json.member(given, "taskId")}
+
+    def push_target(self, params: object) -> object:
+        """The parameters of tasks/pushNotificationConfig/get, /list and /delete."""
+        given = json.as_object(params)
+        if self._proto:
+            return given
+        return {
+            "taskId": given.get("id"),
+            "id": json.member(given, "pushNotificationConfigId"),
+        }
+
+    def _push_in(self, config: object) -> JsonObject:
         """A PushNotificationConfig as 1.0's, which has one scheme and not a list."""
         given = json.as_object(config)
         made = {name: given.get(name) for name in ("id", "url", "token")}
         if (auth := given.get("authentication")) is not None:
-            schemes = json.as_object(auth).get("schemes") or [None]
+            login = json.as_object(auth)
+            schemes = login.get("schemes")
             made["authentication"] = json.merge_null(
-                {"scheme": schemes[0], "credentials": json.as_object(auth).get("credentials")}
+                {
+                    "scheme": cast("list[object]", schemes)[0]
+                    if isinstance(schemes, list) and schemes
+                    else None,
+                    "credentials": login.get("credentials"),
+                }
             )
         return json.merge_null(made)
 
@@ -88,9 +133,13 @@ class Old:
             return {"kind": kind}
         if "file" in given:
             file = json.as_object(given["file"])
-            made = {name: file.get(old) for name, old in _FILE_NAMES[self._proto].items()}
+            made = {name: json.member(file, old) for name, old in _FILE_NAMES[self._proto].items()}
             return json.merge_null(
-                {**made, "filename": file.get("name"), "mediaType": file.get("mimeType")}
+                {
+                    **made,
+                    "filename": file.get("name"),
+                    "mediaType": json.member(file, "mimeType"),
+                }
             )
         if "data" in given:
             data = given["data"]
@@ -129,8 +178,43 @@ class Old:
             made["artifact"] = self._artifact(value["artifact"])
         return json.encode({name: made} if self._proto else {"kind": _KINDS[name], **made})
 
-    def push_out(self, config: JsonObject) -> JsonObject:
-        """A TaskPushNotificationConfig of 1.0 as 0.3's."""
+    def pushes(self, answer: JsonObject) -> object:
+        """What lists the configs of a task."""
+        configs = [self.push(config) for config in answer["configs"]]
+        return {"configs": configs} if self._proto else configs
+
+    def nothing(self, _answer: JsonObject) -> object:
+        """What answers a deletion."""
+        return {} if self._proto else None
+
+    def card(self, card: JsonObject) -> JsonObject:
+        """The agent card, with its addresses and its security where 0.3 has them."""
+        moved = ("supportedInterfaces", "securitySchemes", "securityRequirements", "capabilities")
+        made = {name: value for name, value in card.items() if name not in moved}
+        listed: list[JsonObject] = card["supportedInterfaces"]
+        first, *others = [item for item in listed if item["protocolVersion"] == VERSION] or listed
+        able = {**card["capabilities"]}
+        made |= {
+            "protocolVersion": f"{VERSION}.0",
+            "url": first["url"],
+            "preferredTransport": first["protocolBinding"],
+            "additionalInterfaces": [
+                {"url": item["url"], "transport": item["protocolBinding"]} for item in others
+            ],
+            "supportsAuthenticatedExtendedCard": able.pop("extendedAgentCard", False),
+            "capabilities": able,
+        }
+        if "securitySchemes" in card:
+            schemes = card["securitySchemes"].items()
+            made["securitySchemes"] = {name: _scheme(scheme) for name, scheme in schemes}
+            made["security"] = [
+                {name: scopes.get("list", []) for name, scopes in item["schemes"].items()}
+                for item in card.get("securityRequirements", [])
+            ]
+        return made
+
+    def push(self, config: JsonObject) -> JsonObject:
+        """A TaskPushNotificationConfig."""
         made = {name: config.get(name) for name in ("id", "url", "token")}
         if (auth := config.get("authentication")) is not None:
             made["authentication"] = json.merge_null(
@@ -177,3 +261,36 @@ class Old:
         file |= {"name": part.get("filename"), "mimeType": part.get("mediaType")}
         made = {"file": json.merge_null(file)}
         return made if self._proto else {"kind": "file", **made}
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a method of 0.3 is in 1.0. `result` None: it streams."""
+
+    method: str
+    params: Callable[[Old, object], object]
+    result: Callable[[Old, JsonObject], object] | None
+
+
+METHODS: Final[Mapping[str, Meaning]] = {
+    "message/send": Meaning("SendMessage", Old.send_params, Old.sent),
+    "message/stream": Meaning("SendStreamingMessage", Old.send_params, None),
+    "tasks/get": Meaning("GetTask", Old.task_params, Old.task),
+    "tasks/cancel": Meaning("CancelTask", Old.task_params, Old.task),
+    "tasks/resubscribe": Meaning("SubscribeToTask", Old.task_params, None),
+    "tasks/pushNotificationConfig/set": Meaning(
+        "CreateTaskPushNotificationConfig", Old.push_params, Old.push
+    ),
+    "tasks/pushNotificationConfig/get": Meaning(
+        "GetTaskPushNotificationConfig", Old.push_target, Old.push
+    ),
+    "tasks/pushNotificationConfig/list": Meaning(
+        "ListTaskPushNotificationConfigs", Old.push_target, Old.pushes
+    ),
+    "tasks/pushNotificationConfig/delete": Meaning(
+        "DeleteTaskPushNotificationConfig", Old.push_target, Old.nothing
+    ),
+    "agent/getAuthenticatedExtendedCard": Meaning(
+        "GetExtendedAgentCard", Old.task_params, Old.card
+    ),
+}
