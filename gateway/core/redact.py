@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from gateway.core import json
+from gateway.core.characters import cut
 from gateway.core.json import JsonObject
 
-CHUNK_BYTES: Final = 64 * 1024  # a 64 KB range of a 4 MB payload is read in 0.07 ms
 REFS: Final = "artifact_refs"
 TRUNCATED: Final = "\n...[truncated, see artifact_refs]"
 
 _OUTPUT_FIELDS: Final = frozenset({"stdout", "stderr", "output", "aggregated_output"})
-# What callers branch on or address things by stays whole, whatever its size.
+# What callers branch on or address things by stays whole, unless it alone is larger than an event.
 _KEPT: Final = frozenset(
     {
         "command",
@@ -36,12 +36,15 @@ _KEPT: Final = frozenset(
         "agent_url",
         "agent_name",
         "conversation_id",
-        "pending",
-        REFS,
     }
 )
+PENDING: Final = "pending"
+# What a pending request is answered by stays whole: its ids, its kind, its options' and questions'
+# ids and labels. These members of it may be taken, and these texts anywhere in it shortened.
+_TAKEN_OF_PENDING: Final = ("input", "text", "title")
+_SAID_IN_PENDING: Final = frozenset({"text", "title", "question", "header", "description"})
 
-_WORTH_TAKING: Final = 256  # bytes; below this the reference would be as large as the field
+_WORTH_TAKING: Final = 64  # bytes that must be saved; a reference has its price too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,34 +74,92 @@ class Split:
 def split(data: JsonObject, limits: Limits) -> Split:
     """`data` within the limits, and what was taken out of it.
 
-    The common case (a small event) costs one size check. `pending` and the other kept fields are
-    not split: they are bounded where they are made.
+    The common case (a small event) costs one size check. An event stays over its limit only when
+    nothing is left in it that would be smaller as a reference.
     """
-    text = json.encode(data)
-    if len(text) <= limits.text:
+    if _size(data) <= limits.text:
         return Split(data=data)
     taken: dict[str, Payload] = {}
-    inline = _walk(data, "", limits, taken)
-    # An equal share for each member, so that an event of many comes under the limit too.
-    share = max(0, limits.event // (2 * max(1, len(data))) - len(TRUNCATED))
-    shrunk: set[str] = set()
-    while len(json.encode(inline).encode()) > limits.event:
-        key = _largest(inline, shrunk)
-        if key is None:
-            break
-        pointer = f"/{_escape(key)}"
-        # What was taken inside this member goes back into it: nothing is stored twice.
-        for inner in [other for other in taken if other.startswith(f"{pointer}/")]:
-            del taken[inner]
-        inline[key] = _preview(data[key], min(share, limits.text // 2))
-        taken[pointer] = _payload(pointer, data[key])
-        shrunk.add(key)
+    inline = cast("JsonObject", _walk(data, "", limits, taken))
+    refs = {pointer: _ref(payload) for pointer, payload in taken.items()}
+    _shrink(data, inline, taken, refs, limits)
     if not taken:
         return Split(data=data)
-    return Split(
-        data={**inline, REFS: {p.pointer: _ref(p) for p in taken.values()}},
-        payloads=tuple(taken.values()),
-    )
+    return Split(data={**inline, REFS: refs}, payloads=tuple(taken.values()))
+
+
+def _shrink(
+    data: JsonObject,
+    inline: JsonObject,
+    taken: dict[str, Payload],
+    refs: JsonObject,
+    limits: Limits,
+) -> None:
+    """Take whole members, the largest first, until the event is within its limit."""
+    total = _size({**inline, REFS: refs}) if refs else _size(inline)
+    if total <= limits.event:
+        return
+    members = sorted(_members(data, inline, limits), key=lambda member: member.size, reverse=True)
+    inner: dict[str, list[str]] = {}
+    for pointer in taken:
+        inner.setdefault(_member_of(pointer), []).append(pointer)
+    # An equal share for each member, so that an event of many comes under the limit too.
+    share = max(0, limits.event // (2 * max(1, len(members))) - len(TRUNCATED))
+    for member in members:
+        if total <= limits.event:
+            return
+        whole = member.source[member.key]
+        preview = _preview(whole, min(share, limits.text // 2))
+        payload = _payload(member.pointer, whole)
+        ref = _ref(payload)
+        # What was taken inside this member goes back into it: nothing is stored twice.
+        freed = sum(_size({p: refs[p]}) for p in inner.get(member.pointer, ()))
+        saved = member.size + freed - _size(preview) - _size({member.pointer: ref})
+        if saved < _WORTH_TAKING:
+            continue
+        for pointer in inner.get(member.pointer, ()):
+            del taken[pointer], refs[pointer]
+        member.holder[member.key] = preview
+        taken[member.pointer], refs[member.pointer] = payload, ref
+        total -= saved
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A member that may be taken whole: where it stands in the copy and in the original."""
+
+    pointer: str
+    holder: JsonObject
+    source: JsonObject
+    key: str
+    size: int
+
+
+def _members(data: JsonObject, inline: JsonObject, limits: Limits) -> Iterator[_Member]:
+    for key, value in inline.items():
+        if key == PENDING and isinstance(value, list):
+            requests = cast("list[Any]", value)
+            for at, request in enumerate(requests):
+                yield from _members_of_request(data[PENDING][at], request, at)
+        elif key != REFS and isinstance(value, dict | list | str):
+            size = _size(cast("object", value))
+            if key not in _KEPT or size > limits.event:
+                yield _Member(f"/{_escape(key)}", inline, data, key, size)
+
+
+def _members_of_request(source: Any, request: Any, at: int) -> Iterator[_Member]:
+    if not isinstance(request, dict):
+        return
+    members = cast("JsonObject", request)
+    for key in _TAKEN_OF_PENDING:
+        if isinstance(members.get(key), dict | str):
+            yield _Member(f"/{PENDING}/{at}/{key}", members, source, key, _size(members[key]))
+
+
+def _member_of(pointer: str) -> str:
+    """The pointer of the member that may be taken whole and holds this one."""
+    depth = 4 if pointer.startswith(f"/{PENDING}/") else 2
+    return "/".join(pointer.split("/")[:depth])
 
 
 def join(data: JsonObject, payloads: Sequence[Payload]) -> JsonObject:
@@ -124,24 +185,13 @@ def relpath(seq: int, type_: str) -> str:
     return f"artifacts/{seq:06d}-{type_}/manifest.json"
 
 
-def cut(content: bytes, size: int = CHUNK_BYTES) -> Iterator[tuple[int, bytes]]:
-    """(offset, piece) of UTF-8 `content` in pieces of at most `size` bytes, whole characters."""
-    at = 0
-    while at < len(content):
-        end = min(at + size, len(content))
-        while at < end < len(content) and _inside(content, end):
-            end -= 1
-        yield at, content[at:end]
-        at = end
-
-
 def _walk(value: Any, pointer: str, limits: Limits, taken: dict[str, Payload]) -> Any:
     """A copy of `value` in which every over-long text is a preview."""
     if isinstance(value, dict):
         items = cast("JsonObject", value)
         return {
             key: item
-            if not pointer and key in _KEPT
+            if _kept(pointer, key)
             else _walk(item, f"{pointer}/{_escape(key)}", limits, taken)
             for key, item in items.items()
         }
@@ -151,15 +201,27 @@ def _walk(value: Any, pointer: str, limits: Limits, taken: dict[str, Payload]) -
     if isinstance(value, str):
         name = pointer.rsplit("/", 1)[-1]
         limit = limits.output if name in _OUTPUT_FIELDS else limits.text
-        if len(value) > limit or len(value.encode()) > limit:
+        if len(value) > limit or len(json.utf8(value)) > limit:
             taken[pointer] = _payload(pointer, value)
             return _preview(value, limit)
     return value
 
 
+def _kept(pointer: str, key: str) -> bool:
+    """True for a member that is never cut: at the top by its name, in a request by its place."""
+    at = pointer.split("/")
+    if len(at) == 1:
+        return key in _KEPT or key == REFS
+    if at[1] != PENDING or len(at) < 3:
+        return False
+    if len(at) == 3:
+        return key not in (*_TAKEN_OF_PENDING, "questions")
+    return at[3] == "questions" and key not in _SAID_IN_PENDING and key != "options"
+
+
 def _preview(value: Any, limit: int) -> Any:
     if isinstance(value, str):
-        return value.encode()[:limit].decode(errors="ignore") + TRUNCATED
+        return json.utf8(value)[:limit].decode(errors="ignore") + TRUNCATED
     if isinstance(value, list):
         return {
             "artifact_summary": {
@@ -179,7 +241,7 @@ def _preview(value: Any, limit: int) -> Any:
 
 def _payload(pointer: str, value: Any) -> Payload:
     if isinstance(value, str):
-        return Payload(pointer=pointer, mime="text/plain", content=value.encode())
+        return Payload(pointer=pointer, mime="text/plain", content=json.utf8(value))
     return Payload(pointer=pointer, mime="application/json", content=json.encode(value).encode())
 
 
@@ -195,15 +257,10 @@ def _ref(payload: Payload) -> JsonObject:
     }
 
 
-def _largest(inline: JsonObject, shrunk: set[str]) -> str | None:
-    """The key of the largest member that can still shrink, None when none is worth it."""
-    sizes: dict[str, int] = {
-        key: len(json.encode(cast("object", value)))
-        for key, value in inline.items()
-        if key not in _KEPT | shrunk and isinstance(value, dict | list | str)
-    }
-    key = max(sizes, key=sizes.__getitem__, default=None)
-    return key if key is not None and sizes[key] > _WORTH_TAKING else None
+def _size(value: object) -> int:
+    """Bytes of the JSON of `value`."""
+    text = json.encode(value)
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def _copy(value: Any) -> Any:
@@ -234,26 +291,3 @@ def _put(value: Any, pointer: str, item: Any) -> None:
         value[int(last)] = item
     else:
         value[last] = item
-
-
-def character_range(content: bytes, start: int, limit: int) -> tuple[int, int]:
-    """`start` and end of at most `limit` bytes of UTF-8 that are whole characters.
-
-    At least one character, so that a reader with a tiny limit gets on.
-    """
-    start = min(start, len(content))
-    while start < len(content) and _inside(content, start):
-        start += 1
-    end = min(start + limit, len(content))
-    while end > start and end < len(content) and _inside(content, end):
-        end -= 1
-    if end == start and start < len(content):
-        end = start + 1
-        while end < len(content) and _inside(content, end):
-            end += 1
-    return start, end
-
-
-def _inside(content: bytes, at: int) -> bool:
-    """True when byte `at` continues a character (10xxxxxx)."""
-    return content[at] & 0xC0 == 0x80

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gateway.core.characters import CHUNK_BYTES
 from gateway.core.events import (
     AgentMessage,
     ArtifactAdded,
@@ -21,7 +22,6 @@ from gateway.core.logs import mask_logs
 from gateway.core.masking import SecretLostError
 from gateway.core.messages import Message, TextPart
 from gateway.core.record import Run
-from gateway.core.redact import CHUNK_BYTES
 from gateway.core.secrets import MASKED, Mask
 from gateway.core.store.listing import RunQuery
 from tests.core.faces import headers, params, puppet_theatre

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from gateway.core import json, redact
+from gateway.core import characters, json, redact
 from gateway.core.errors import PayloadNotFoundError
 from gateway.core.redact import Payload
 from gateway.core.store.entry import Entry, PayloadSlice
@@ -25,7 +25,7 @@ def chunk_rows_of(run_id: str, entry: Entry) -> list[dict[str, Any]]:
             "data": piece,
         }
         for payload in entry.payloads
-        for at, piece in redact.cut(payload.content)
+        for at, piece in characters.cut(payload.content)
     ]
 
 
@@ -89,5 +89,5 @@ def _range(
     if not found:
         return offset, b""
     content = b"".join(row.data for row in found)
-    start, end = redact.character_range(content, offset - found[0].at, limit)
+    start, end = characters.character_range(content, offset - found[0].at, limit)
     return found[0].at + start, content[start:end]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from gateway.core import json, messages
+from gateway.core import json, messages, redact
 from gateway.core.events import (
     AgentMessage,
     ArtifactAdded,
@@ -19,6 +19,7 @@ from gateway.core.record import Remote, Result, Run, RunError, Session
 from gateway.core.status import RunStatus
 from gateway.core.store.entry import Entry
 
+_LIMITS: Final = redact.Limits()  # of what a row holds; a setting may allow events more
 _PLAIN: Final = (
     "id",
     "context_id",
@@ -84,7 +85,11 @@ def remote_text(remote: Remote) -> str:
 
 
 def _pending_text(run: Run) -> str | None:
-    return json.encode([item.to_json() for item in run.pending]) if run.pending else None
+    """The requests with previews of what is large: the whole is in the event that asked."""
+    if not run.pending:
+        return None
+    asked = {redact.PENDING: [item.to_json() for item in run.pending]}
+    return json.encode(redact.split(asked, _LIMITS).data[redact.PENDING])
 
 
 def _result_text(result: Result | None) -> str | None:
