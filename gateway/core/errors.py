@@ -12,6 +12,7 @@
       SessionConflictError    session_conflict
       ReplayError             replay_expired | replay_diverged
       PayloadNotFoundError    payload_not_found
+      PushConfigNotFoundError push_config_not_found
       FencedError             fenced               (this process no longer owns the run)
       StorageError            storage_full | storage_unavailable
       DatabaseUnusableError   database_unusable    (at the start of a server alone)
@@ -106,12 +107,32 @@ class ReplayError(CoreError):
         self.first_seq = first_seq
 
 
+def replay_expired(run_id: str, first_seq: int) -> ReplayError:
+    """For a cursor before the first event that is kept; with none left that is the next one."""
+    return ReplayError(
+        "replay_expired",
+        f"run {run_id} no longer keeps its events before {first_seq}; read on after "
+        f"{first_seq - 1}, and ask for the run itself for its status and result",
+        first_seq,
+    )
+
+
 class PayloadNotFoundError(CoreError):
     code = "payload_not_found"
 
     def __init__(self, seq: int, pointer: str, there: list[str]) -> None:
         paths = ", ".join(there) or "none"
         super().__init__(f"event {seq} has no stored payload at {pointer!r}; it has: {paths}")
+
+
+class PushConfigNotFoundError(CoreError):
+    code = "push_config_not_found"
+
+    def __init__(self, run_id: str, config_id: str) -> None:
+        super().__init__(
+            f"run {run_id} has no push notification config {config_id!r}; "
+            "ListTaskPushNotificationConfigs shows what there is"
+        )
 
 
 class FencedError(CoreError):

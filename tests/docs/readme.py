@@ -13,6 +13,7 @@ from typing import Final
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
+from gateway.core.push import webhook
 from gateway.core.status import lifecycle_diagram
 from gateway.settings import Settings
 from mcp_bridge import clients
@@ -44,6 +45,8 @@ def settings_table(settings: type[BaseSettings]) -> str:
 def _plain(value: object) -> str:
     if value is None or value is PydanticUndefined or value == ():
         return "unset"
+    if isinstance(value, timedelta):
+        return f"`P{value.days}D`"
     return f"`{value if isinstance(value, str) else json.dumps(value)}`"
 
 
@@ -53,11 +56,18 @@ def script_verbs() -> str:
     return _fence("text", textwrap.dedent(next(p for p in paragraphs if p.startswith("    "))))
 
 
+def webhook_headers() -> str:
+    """The headers of a delivery as their module's own documentation lists them."""
+    _, headers, signed = (webhook.__doc__ or "").split("\n\n", 2)
+    return f"{_fence('text', textwrap.dedent(headers))}\n\n{signed.rstrip()}"
+
+
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "lifecycle": lambda: _fence("mermaid", lifecycle_diagram()),
     "claude": lambda: _fence("json", clients.claude(_ENTRY)),
     "codex": lambda: _fence("toml", clients.codex(_ENTRY)),
     "verbs": script_verbs,
+    "webhooks": webhook_headers,
     "gateway-settings": lambda: settings_table(Settings),
     "wrapper-settings": lambda: settings_table(WrapperSettings),
 }

@@ -9,15 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from a2a.utils.errors import (
-    InvalidParamsError,
-    PushNotificationNotSupportedError,
-    TaskNotFoundError,
-)
+from a2a.utils.errors import InvalidParamsError, PushNotificationNotSupportedError
 
 from gateway.core import json
 from gateway.core.addresses import AddressRefusedError
-from gateway.core.errors import InvalidInputError
+from gateway.core.errors import InvalidInputError, PushConfigNotFoundError
 from gateway.core.face.cards import Face
 from gateway.core.face.params import Fields
 from gateway.core.json import JsonObject
@@ -122,15 +118,11 @@ class PushConfigs:
         return await self._store(run, asked, after=run.last_seq)
 
     async def get(self, run: Run, config_id: str) -> PushConfig:
-        """Raises: TaskNotFoundError."""
+        """Raises: PushConfigNotFoundError."""
         self._offered()
         found = await self._tasks.log.outbox.get(run.id, config_id or run.id)
         if found is None:
-            raise TaskNotFoundError(
-                f"task {run.id} has no push notification config {config_id[:ID_MAX]!r}; "
-                "ListTaskPushNotificationConfigs shows what there is",
-                {"code": "push_config_not_found"},
-            )
+            raise PushConfigNotFoundError(run.id, config_id[:ID_MAX])
         return found
 
     async def page(self, run: Run, size: int, token: str) -> tuple[Sequence[PushConfig], str]:

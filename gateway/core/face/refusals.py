@@ -27,6 +27,7 @@ from gateway.core.json import JsonObject
 A2A_ERRORS: Final[Mapping[str, type[A2AError]]] = {
     "run_not_found": TaskNotFoundError,
     "payload_not_found": TaskNotFoundError,
+    "push_config_not_found": TaskNotFoundError,
     "not_cancelable": TaskNotCancelableError,
     "run_ended": UnsupportedOperationError,
     "not_steerable": UnsupportedOperationError,

@@ -1,6 +1,5 @@
 """One event to one webhook: the request with its headers, and what the answer means.
-
-Knows HTTP; neither runs nor when to try again. The headers of every request:
+Knows HTTP; neither runs nor when to try again.
 
     Content-Type                  application/a2a+json (specification 4.3.3)
     Authorization                 `{scheme} {credentials}` of the config, unless the scheme signs
