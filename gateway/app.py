@@ -25,11 +25,13 @@ from gateway.core.face.guard import Guard
 from gateway.core.face.routes import health_route
 from gateway.core.face.serving import Listener
 from gateway.core.face.tokens import ensure_token
+from gateway.core.keep import Keep
 from gateway.core.logs import mask_logs
 from gateway.core.secrets import Mask
 from gateway.core.server import task_server
 from gateway.core.status import ACTIVE
 from gateway.core.store.listing import RunQuery
+from gateway.core.store.open import password_of
 from gateway.core.tasks import Tasks
 from gateway.drivers import AgentDriver
 from gateway.errors import BridgeError, ExposureError
@@ -159,7 +161,8 @@ async def agents(
 async def run_gateway(settings: Settings, on_ready: Callable[[str], None]) -> None:
     """Serve until SIGINT, SIGTERM or idleness; `on_ready(url)` once requests are answered.
 
-    Raises: ExposureError, HomeInUseError, PortTakenError, TokenError, DatabaseLockedError.
+    Raises: ExposureError, HomeInUseError, PortTakenError, TokenError,
+    DatabaseUnusableError.
     """
     if settings.host not in LOOPBACK:
         raise ExposureError(
@@ -169,17 +172,23 @@ async def run_gateway(settings: Settings, on_ready: Callable[[str], None]) -> No
     home = Home(settings.home)
     with home.lock():
         token = ensure_token(home.token_file)
-        mask = Mask([token])
+        database = (
+            home.database if settings.database is None else settings.database.get_secret_value()
+        )
+        mask = Mask([token, password_of(database)])
         mask_logs(mask)
         listener = Listener(settings.host, settings.port)
         try:
             async with (
                 agents(settings, home, mask) as registry,
                 task_server(
-                    database=home.database,
+                    database=database,
+                    durability=settings.durability,
+                    replica=home.replica,
                     driver_for=lambda run: AgentDriver(
                         run, registry, patience_s=settings.link_patience_s
                     ),
+                    keep=Keep(finished=settings.keep_finished, bytes_=settings.keep_bytes),
                     mask=mask,
                     screen=Screen(loopback=True, networks=settings.push_networks),
                 ) as tasks,

@@ -68,7 +68,6 @@ def serve(
     from gateway.app import run_gateway  # noqa: PLC0415
     from gateway.core.face.serving import PortTakenError, run  # noqa: PLC0415
     from gateway.core.face.tokens import TokenError  # noqa: PLC0415
-    from gateway.core.store.sqlite import DatabaseLockedError  # noqa: PLC0415
 
     def ready(url: str) -> None:
         about = {"url": url, "pid": os.getpid(), "token_file": str(home_folder.token_file)}
@@ -76,7 +75,7 @@ def serve(
 
     try:
         run(run_gateway(settings, ready))
-    except (CoreError, PortTakenError, TokenError, DatabaseLockedError) as exc:
+    except (CoreError, PortTakenError, TokenError) as exc:
         _fail(str(exc))
 
 

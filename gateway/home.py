@@ -7,6 +7,7 @@ never sees half of one; a file whose process is gone is taken for stale.
 import fcntl
 import os
 import tempfile
+import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -136,6 +137,16 @@ class Home:
     @property
     def database(self) -> Path:
         return self.path / "gateway.db"
+
+    @property
+    def replica(self) -> str:
+        """The name of this home's gateway where several share a database; born with the home."""
+        path = self.path / "replica.json"
+        name = (read_private(path) or {}).get("name")
+        if not isinstance(name, str):
+            name = uuid.uuid4().hex
+            write_private(path, {"name": name})
+        return name
 
     @property
     def token_file(self) -> Path:

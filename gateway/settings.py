@@ -5,13 +5,14 @@ The only module of the gateway that sees the process environment.
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import platformdirs
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gateway.core.addresses import Network
+from gateway.core.keep import KeepBytes, KeepFinished
 
 APPLICATION: Final = "a2a-gateway"
 ENV_PREFIX: Final = "A2A_GATEWAY_"
@@ -30,6 +31,15 @@ class Settings(BaseSettings):
         default_factory=_default_home,
         description="Folder of the database, tokens and logs (0700); one gateway a home.",
     )
+    database: SecretStr | None = Field(
+        default=None,
+        description="postgresql+asyncpg://user:password@host/name; unset: gateway.db in the home.",
+    )
+    durability: Literal["normal", "full"] = Field(
+        default="normal",
+        description="`normal` survives a kill of the gateway at any moment; `full` a loss of power "
+        "too (SQLite), or of a PostgreSQL primary that has a synchronous standby.",
+    )
     host: str = Field(default="127.0.0.1", description="Address to listen on; loopback only.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(
         default=0, description="Port to listen on; 0 takes a free one, found through gateway.json."
@@ -44,6 +54,16 @@ class Settings(BaseSettings):
     link_patience_s: Annotated[float, Field(ge=0)] = Field(
         default=600.0,
         description="Seconds a broken link to an agent is retried before its run ends agent_lost.",
+    )
+    keep_finished: KeepFinished = Field(
+        default=None,
+        description="How long a run is kept after its end: P7D (ISO 8601), seconds, or `off`: for "
+        "ever.",
+    )
+    keep_bytes: KeepBytes = Field(
+        default=None,
+        description="What the database may take (2GB), or `off`. Beyond it the runs that ended "
+        "longest ago lose first their events, then their records.",
     )
     push_networks: tuple[Network, ...] = Field(
         default=(),

@@ -124,9 +124,9 @@ def _settings(given: dict[str, Any]) -> WrapperSettings:
 
 def _serve(name: str, settings: WrapperSettings, *, as_json: bool) -> None:
     # Half a second of imports that a wrong command line need not wait for.
+    from gateway.core.errors import DatabaseUnusableError  # noqa: PLC0415
     from gateway.core.face.serving import PortTakenError, run  # noqa: PLC0415
     from gateway.core.face.tokens import TokenError  # noqa: PLC0415
-    from gateway.core.store.sqlite import DatabaseLockedError  # noqa: PLC0415
     from wrappers.ready import Ready  # noqa: PLC0415
     from wrappers.serve import ExposureError, serve  # noqa: PLC0415
 
@@ -142,7 +142,7 @@ def _serve(name: str, settings: WrapperSettings, *, as_json: bool) -> None:
         run(serve(name, AGENTS[name], settings, process_environment(), on_ready, on_stop))
     except (
         AgentMissingError,
-        DatabaseLockedError,
+        DatabaseUnusableError,
         ExposureError,
         NameTakenError,
         PortTakenError,

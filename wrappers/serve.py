@@ -25,6 +25,7 @@ from gateway.core.face.routes import face_routes, health_route
 from gateway.core.face.serving import Listener
 from gateway.core.face.tokens import ensure_token
 from gateway.core.json import JsonObject
+from gateway.core.keep import Keep
 from gateway.core.logs import mask_logs
 from gateway.core.secrets import Mask, is_secret_name
 from gateway.core.server import task_server
@@ -130,8 +131,10 @@ async def _tasks(
     try:
         async with task_server(
             database=home.database,
+            durability=settings.durability,
             driver_for=lambda run: AdapterDriver(run, wrapped),
             capacity=capacity,
+            keep=Keep(finished=settings.keep_finished, bytes_=settings.keep_bytes),
             mask=mask,
             screen=Screen(
                 loopback=is_loopback_host(settings.host), networks=settings.push_networks

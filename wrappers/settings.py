@@ -5,8 +5,9 @@ Knows no agent: what the values mean is said where they are used.
 
 import os
 import pwd
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from platformdirs import user_state_dir
 from pydantic import Field, field_validator
@@ -14,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gateway.core.addresses import Network
 from gateway.core.extension import EnvPolicy, PermissionMode, Sandbox
+from gateway.core.keep import KeepBytes, KeepFinished
 
 
 def default_home() -> Path:
@@ -59,6 +61,21 @@ class WrapperSettings(BaseSettings):
     codex_bin: Path | None = Field(default=None, description="The codex program; else PATH.")
     claude_bin: Path | None = Field(
         default=None, description="The claude program; else the one inside claude-agent-sdk."
+    )
+    durability: Literal["normal", "full"] = Field(
+        default="normal",
+        description="`normal` survives a kill of the wrapper at any moment; `full` a loss of power "
+        "too.",
+    )
+    keep_finished: KeepFinished = Field(
+        default=timedelta(days=7),
+        description="How long a run is kept after its end: P7D (ISO 8601), seconds, or `off`: for "
+        "ever.",
+    )
+    keep_bytes: KeepBytes = Field(
+        default=None,
+        description="What the database may take (2GB), or `off`. Beyond it the runs that ended "
+        "longest ago lose first their events, then their records.",
     )
     no_auth: bool = Field(
         default=False, description="Ask for no token; on loopback only, for conformance suites."

@@ -54,6 +54,14 @@ async def open_log(
     return RunLog(engine, log_id, mask or Mask())
 
 
+def password_of(database: Path | str) -> str:
+    """What of a database's address is secret; empty where nothing is."""
+    try:
+        return "" if isinstance(database, Path) else str(sa.make_url(database).password or "")
+    except (ArgumentError, ValueError):
+        return ""  # `open_log` says what is wrong with it
+
+
 def bring_up(connection: sa.Connection) -> str:
     """Give the database the tables this code works on; returns its log id.
 
