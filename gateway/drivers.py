@@ -33,7 +33,7 @@ class AgentDriver:
     """One run at whatever agent it is for."""
 
     def __init__(self, run: Run, registry: Registry, *, patience_s: float) -> None:
-        known = run.remote is not None and run.remote.task_id is not None
+        self._known = known = run.remote is not None and run.remote.task_id is not None
         self._run_id = run.id
         self._agent = run.agent
         self._registry = registry
@@ -103,8 +103,12 @@ class AgentDriver:
         return self._way
 
     async def cancel(self) -> None:
-        """A run that was never sent ends at once; any other when its agent says so."""
-        if self._way is None:
-            self._approach.cancel()
-        else:
+        """A run that was never sent ends at once; any other when its agent says so.
+
+        One that is being found again after a restart is told with its first stream: the cancel
+        stands in its record.
+        """
+        if self._way is not None:
             await self._way.cancel()
+        elif not self._known:
+            self._approach.cancel()

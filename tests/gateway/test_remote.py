@@ -321,6 +321,28 @@ async def test_a_restarted_gateway_goes_on_where_its_log_ends(tmp_path: Path) ->
             assert texts(await gateway.events(run)) == ["before", "between"]
 
 
+async def test_a_cancel_while_a_restarted_gateway_looks_for_the_agent_is_told_later(
+    tmp_path: Path,
+) -> None:
+    # It counted as never sent: the gateway said `cancelled` while the agent worked on.
+    puppets = Stage()
+    async with (
+        served(tmp_path / "agent", driver_for=puppets.driver_for) as agent,
+        cable(agent.listener.port) as link,
+    ):
+        async with house(tmp_path / "gateway") as gateway:
+            pair = Pair(gateway, puppets, agent, await gateway.agent(advertise(agent, link.url)))
+            run, puppet = await pair.begin()
+        link.unplug()
+        async with house(tmp_path / "gateway") as gateway:
+            asked = await gateway.tasks.cancel(ME, run.id, wait_s=0)
+            assert asked.status is RunStatus.RUNNING
+            assert puppet.heard == []
+            link.plug()
+            assert (await gateway.ended(run)).status is RunStatus.CANCELLED
+            assert puppet.heard == [("cancel", None)]
+
+
 async def test_a_run_the_agent_forgot_ends_agent_lost(tmp_path: Path) -> None:
     puppets, others = Stage(), Stage()
     async with (
