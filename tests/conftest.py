@@ -24,7 +24,7 @@ def anyio_backend() -> str:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--rounds", default="2", help="kills of each kind in tests/faults")
+    parser.addoption("--rounds", default="3", help="kills of each kind in tests/faults")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

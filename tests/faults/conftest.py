@@ -1,4 +1,4 @@
-"""How long the fault tests go on: `--rounds` kills of each kind (2, or what `make faults` says)."""
+"""How long the fault tests go on: `--rounds` kills of each kind (3, or what `make faults` says)."""
 
 import pytest
 
