@@ -89,7 +89,7 @@ class EchoDriver:
 
 
 @asynccontextmanager
-async def ours(listener: Listener, database: Any, token: str) -> AsyncGenerator[ASGIApp]:
+async def ours(listener: Listener, database: Path | str, token: str) -> AsyncGenerator[ASGIApp]:
     """The whole path of a wrapper: guard, routes, tasks, supervisor, log."""
     card = build_card(
         name="Echo",

@@ -11,7 +11,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from starlette.applications import Starlette
 
@@ -111,7 +111,7 @@ def _question() -> Event:
     return InputRequired(text="Which?", pending=[asked])
 
 
-async def serve(database: Any) -> None:
+async def serve(database: Path | str) -> None:
     listener = Listener()
     card = build_card(
         name="Scripted",
@@ -120,7 +120,7 @@ async def serve(database: Any) -> None:
         version="1",
         skills=[Skill(id="play", name="Play", description="Plays.")],
     )
-    async with task_server(database=database, driver_for=Scripted) as tasks:
+    async with task_server(database=database, driver_for=Scripted, replica=AGENT) as tasks:
         faces = face_routes(tasks, Face(agent=AGENT, card=card))
         app = Guard(Starlette(routes=[health_route(AGENT, "1"), *faces]), token=TOKEN)
         await listener.serve(app, on_ready=_say)
