@@ -12,8 +12,10 @@ from gateway.core.errors import InvalidInputError
 def checked_cwd(cwd: str | None, roots: Sequence[Path]) -> Path:
     """The real path of `cwd`. With `roots` it must be one of them or lie below one.
 
-    Raises: InvalidInputError, saying which folder is meant and what would do.
+    A wrapper of a single root needs no `cwd`: clients that know A2A alone cannot name one. Raises: InvalidInputError, saying which folder is meant and what would do.
     """
+    if not cwd and len(roots) == 1:
+        cwd = str(roots[0])
     if not cwd:
         raise InvalidInputError(
             "cwd is required for a new context; send it in the coding-run metadata", "cwd"

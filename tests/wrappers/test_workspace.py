@@ -25,8 +25,6 @@ def root(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("cwd", "says"),
     [
-        (None, "cwd is required for a new context"),
-        ("", "cwd is required for a new context"),
         ("a/b", "must be an absolute path: a/b"),
         ("~", "must be an absolute path"),
         ("{root}/missing", "does not exist"),
@@ -42,12 +40,9 @@ def root(tmp_path: Path) -> Path:
         ("{root}/..", "outside the folders"),
     ],
 )
-def test_a_folder_that_must_not_be_worked_in_is_refused(
-    cwd: str | None, says: str, root: Path
-) -> None:
-    asked = cwd.replace("{root}", str(root)) if cwd else cwd
+def test_a_folder_that_must_not_be_worked_in_is_refused(cwd: str, says: str, root: Path) -> None:
     with pytest.raises(InvalidInputError, match=says) as caught:
-        checked_cwd(asked, [root])
+        checked_cwd(cwd.replace("{root}", str(root)), [root])
     assert caught.value.field == "cwd"
 
 
@@ -65,3 +60,13 @@ def test_without_roots_any_folder_is_taken(root: Path) -> None:
 
 def test_a_root_that_is_a_link_covers_what_it_points_to(root: Path) -> None:
     assert checked_cwd(str(root / "a" / "b"), [root / "inside"]) == root / "a" / "b"
+
+
+@pytest.mark.parametrize("cwd", [None, ""])
+def test_no_folder_means_the_only_root_and_is_refused_where_there_are_others(
+    cwd: str | None, root: Path
+) -> None:
+    assert checked_cwd(cwd, [root]) == root
+    for roots in ([], [root / "a", root / "inside"]):
+        with pytest.raises(InvalidInputError, match="cwd is required for a new context"):
+            checked_cwd(cwd, roots)
