@@ -147,6 +147,13 @@ class Server:
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
+    def make_folder(self, folder: Path) -> Path:
+        """A folder that the server may use."""
+        folder.mkdir(mode=0o700)
+        if (user := _unprivileged().get("user")) is not None:
+            os.chown(folder, user, user)
+        return folder
+
     def create(self, options: str = "") -> str:
         """A new empty database; returns its URL."""
         name = f"test_{next(self._names)}"
