@@ -188,6 +188,7 @@ async def run_gateway(settings: Settings, on_ready: Callable[[str], None]) -> No
                     driver_for=lambda run: AgentDriver(
                         run, registry, patience_s=settings.link_patience_s
                     ),
+                    stall_after_s=settings.stall_after_s,
                     keep=Keep(finished=settings.keep_finished, bytes_=settings.keep_bytes),
                     mask=mask,
                     screen=Screen(loopback=True, networks=settings.push_networks),

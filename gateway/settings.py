@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gateway.core.addresses import Network
 from gateway.core.keep import KeepBytes, KeepFinished
+from gateway.core.liveness import STALL_AFTER_S
 
 APPLICATION: Final = "a2a-gateway"
 ENV_PREFIX: Final = "A2A_GATEWAY_"
@@ -54,6 +55,10 @@ class Settings(BaseSettings):
     link_patience_s: Annotated[float, Field(ge=0)] = Field(
         default=600.0,
         description="Seconds a broken link to an agent is retried before its run ends agent_lost.",
+    )
+    stall_after_s: Annotated[float, Field(gt=0)] = Field(
+        default=STALL_AFTER_S,
+        description="Seconds of silence after which a running run is shown as stalled.",
     )
     keep_finished: KeepFinished = Field(
         default=None,

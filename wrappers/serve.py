@@ -134,6 +134,7 @@ async def _tasks(
             durability=settings.durability,
             driver_for=lambda run: AdapterDriver(run, wrapped),
             capacity=capacity,
+            stall_after_s=settings.stall_after_s,
             keep=Keep(finished=settings.keep_finished, bytes_=settings.keep_bytes),
             mask=mask,
             screen=Screen(
