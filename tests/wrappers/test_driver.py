@@ -345,7 +345,6 @@ async def test_a_context_keeps_its_folder(agent: Wrapper) -> None:
 @pytest.mark.parametrize(
     ("cwd", "says"),
     [
-        (None, "cwd is required"),
         ("project", "cwd must be an absolute path"),
         ("{root}/nowhere", "cwd does not exist"),
         ("{root}/runs.db", "cwd is not a directory"),
@@ -353,9 +352,9 @@ async def test_a_context_keeps_its_folder(agent: Wrapper) -> None:
     ],
 )
 async def test_a_folder_that_cannot_be_worked_in_rejects_the_run(
-    cwd: str | None, says: str, agent: Wrapper, tmp_path: Path
+    cwd: str, says: str, agent: Wrapper, tmp_path: Path
 ) -> None:
-    asked = cwd.replace("{root}", str(tmp_path)) if cwd else cwd
+    asked = cwd.replace("{root}", str(tmp_path))
     run = await agent.play("say hello", request=CodingRequest(cwd=asked))
     assert run.status is RunStatus.REJECTED
     assert run.error is not None
