@@ -11,13 +11,16 @@ from typing import Any
 
 import anyio
 import pytest
+import sqlalchemy as sa
 from starlette.responses import Response
 
 from gateway.core.addresses import Screen
 from gateway.core.events import AgentMessage, RunCompleted
 from gateway.core.push.delivery import Patience
+from gateway.core.push.lanes import ALL, ONE_HOST
 from gateway.core.record import Run
 from gateway.core.store.outbox import PushConfig
+from gateway.core.store.schema import events, runs
 from tests.core.puppet import Puppet, Stage, stage
 from tests.core.receiver import receiver
 
@@ -130,6 +133,22 @@ async def test_a_webhook_that_does_not_answer_delays_no_event(tmp_path: Path) ->
         assert len(hook.got) == 1
         hook.open.set()
         assert len(await hook.until(DONE)) == 102
+
+
+async def test_a_host_that_hangs_holds_up_no_other(tmp_path: Path) -> None:
+    async with posting(tmp_path) as on, receiver() as hook, receiver() as other:
+        hook.open = anyio.Event()
+        for _ in range(ALL + 1):
+            run, _puppet = await on.begin()
+            await watch(on, run, hook.url)
+        await hook.count(ONE_HOST)
+        run, puppet = await on.begin()
+        await watch(on, run, other.url)
+        await puppet.end(RunCompleted())
+        await other.until(DONE)
+        assert len(hook.got) == ONE_HOST
+        hook.open.set()
+        await hook.count(ALL + 1)
 
 
 async def test_a_deleted_config_is_sent_nothing_more(tmp_path: Path) -> None:
@@ -273,6 +292,28 @@ async def test_an_ended_run_that_was_delivered_leaves_nothing_due(tmp_path: Path
         await watch(on, run, hook.url, sent_seq=last)
         assert (await none_due(on, run)).sent_seq == last
         assert hook.got == []
+
+
+@pytest.mark.parametrize(("sent", "told"), [(2, ["two", ""]), (1, [])])
+async def test_events_that_are_no_longer_kept_are_not_passed_over(
+    tmp_path: Path, sent: int, told: list[str]
+) -> None:
+    """The first of them that a webhook lacks ends its delivery; one it had already does not."""
+    async with posting(tmp_path) as on:
+        run, puppet = await on.begin()
+        await say(puppet, "one", "two")
+        await puppet.end(RunCompleted())
+
+    def forget_two(connection: sa.Connection) -> None:
+        connection.execute(sa.delete(events).where(events.c.seq <= 2))
+        connection.execute(sa.update(runs).values(first_seq=3))
+
+    async with posting(tmp_path) as on, receiver() as hook:
+        await on.tasks.log._engine.write(forget_two)  # pyright: ignore[reportPrivateUsage]
+        await watch(on, run, hook.url, sent_seq=sent)
+        config = await none_due(on, run)
+        assert [one.text for one in hook.got] == told
+        assert (config.last_error is None) == bool(told)
 
 
 def test_delays_double_to_a_ceiling_and_end_after_about_a_day() -> None:

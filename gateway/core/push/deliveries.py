@@ -14,7 +14,7 @@ from typing import Final
 from gateway.core.clock import Clock
 from gateway.core.errors import StorageError
 from gateway.core.push.delivery import Delivery, Means, Patience
-from gateway.core.push.webhook import CONCURRENT, Webhooks
+from gateway.core.push.webhook import Webhooks
 from gateway.core.store.outbox import PushConfig
 from gateway.core.tasks import Tasks
 
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class Deliveries:
-    """Owns the deliveries: `CONCURRENT` requests at once, and one of a webhook at a time."""
+    """Owns the deliveries: each sends one request at a time, and waits for a lane to do so."""
 
     def __init__(self, tasks: Tasks, replica: str, *, clock: Clock, patience: Patience) -> None:
         self._replica = replica
@@ -34,7 +34,6 @@ class Deliveries:
         self._means = Means(
             tasks=tasks,
             webhooks=Webhooks(tasks.screen),
-            slots=asyncio.Semaphore(CONCURRENT),
             clock=clock,
             patience=patience,
             jitter=random.random,

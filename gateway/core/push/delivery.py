@@ -53,11 +53,10 @@ class Patience:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
-    """What every delivery works with. `slots` bounds the requests that are under way."""
+    """What every delivery works with."""
 
     tasks: Tasks
     webhooks: Webhooks
-    slots: asyncio.Semaphore
     clock: Clock
     patience: Patience
     jitter: Callable[[], float]
@@ -109,7 +108,10 @@ class Delivery:
     async def _seen(self, run: Run) -> RunStatus:
         """The status the webhook was told last."""
         sent = self._config.sent_seq
-        found = await self._means.tasks.log.read(run.id, sent - 1, 1) if sent else []
+        try:
+            found = await self._means.tasks.log.read(run.id, sent - 1, 1) if sent else []
+        except ReplayError:  # the last one it took is no longer kept; what follows may well be
+            found = []
         return found[0].status if found and found[0].seq == sent else RunStatus.QUEUED
 
     async def _event(self, run: Run, event: Recorded, items: TaskItems, seen: RunStatus) -> None:
@@ -162,10 +164,10 @@ class Delivery:
         return None if answer.taken else (f"it answered {answer.status}", answer.wait_s)
 
     async def _post(self, event_id: str, item: Item) -> Answer:
-        means = self._means
-        async with means.slots:
-            at_s = means.clock() // SECOND
-            return await means.webhooks.post(self._config, event_id, item.body.encode(), at_s)
+        def at_s() -> int:
+            return self._means.clock() // SECOND
+
+        return await self._means.webhooks.post(self._config, event_id, item.body.encode(), at_s)
 
     async def _give_up(self, error: str) -> None:
         self._warn(f"{error}; nothing more is sent to it")

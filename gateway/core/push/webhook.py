@@ -20,16 +20,21 @@ import email.utils
 import hashlib
 import hmac
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeAlias
 
 import anyio
 import httpcore
+import httpx
 
 from gateway.core.addresses import Screen
 from gateway.core.push.dial import ScreenedNetwork
+from gateway.core.push.lanes import ALL, Lanes
 from gateway.core.store.outbox import PushConfig
+
+Headers: TypeAlias = list[tuple[str, str]]
 
 CONTENT_TYPE: Final = "application/a2a+json"
 TOKEN_HEADERS: Final = ("X-A2A-Notification-Token", "A2A-Notification-Token")
@@ -38,7 +43,6 @@ ID_HEADER: Final = "webhook-id"
 TIMESTAMP_HEADER: Final = "webhook-timestamp"
 SIGNATURE_HEADER: Final = "webhook-signature"
 
-CONCURRENT: Final = 32  # connections at once, to all webhooks together
 KEEP_ALIVE_S: Final = 30.0
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 15.0  # a receiver that has to think longer should take the event and think later
@@ -71,15 +75,25 @@ class Webhooks:
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
+        self._lanes = Lanes()
         self._pool: httpcore.AsyncConnectionPool | None = None
 
     async def close(self) -> None:
         if self._pool is not None:
             await self._pool.aclose()
 
-    async def post(self, config: PushConfig, event_id: str, body: bytes, at_s: int) -> Answer:
-        """Send one body. Raises: WebhookError, addresses.AddressRefusedError."""
+    async def post(
+        self, config: PushConfig, event_id: str, body: bytes, clock_s: Callable[[], int]
+    ) -> Answer:
+        """Send one body when there is a lane; `clock_s` is asked for the time of the request.
+
+        Raises: WebhookError, addresses.AddressRefusedError.
+        """
         url = self._screen.url(config.url)
+        async with self._lanes.slot(url.host, url.port):
+            return await self._send(url, headers_of(config, event_id, body, clock_s()), body)
+
+    async def _send(self, url: httpx.URL, headers: Headers, body: bytes) -> Answer:
         target = httpcore.URL(
             scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
         )
@@ -89,7 +103,7 @@ class Webhooks:
                 async with self._connections().stream(
                     "POST",
                     target,
-                    headers=headers_of(config, event_id, body, at_s),
+                    headers=headers,
                     content=body,
                     extensions={"timeout": timeout},
                 ) as response:
@@ -109,15 +123,15 @@ class Webhooks:
         if self._pool is None:  # a context costs 20 ms, and most servers have no webhook
             self._pool = httpcore.AsyncConnectionPool(
                 ssl_context=ssl.create_default_context(),
-                max_connections=CONCURRENT,
-                max_keepalive_connections=CONCURRENT // 2,
+                max_connections=ALL,
+                max_keepalive_connections=ALL // 2,
                 keepalive_expiry=KEEP_ALIVE_S,
                 network_backend=ScreenedNetwork(self._screen),
             )
         return self._pool
 
 
-def headers_of(config: PushConfig, event_id: str, body: bytes, at_s: int) -> list[tuple[str, str]]:
+def headers_of(config: PushConfig, event_id: str, body: bytes, at_s: int) -> Headers:
     """The headers of one attempt, as the module's text lists them."""
     made = [
         ("Content-Type", CONTENT_TYPE),
