@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.core.face.body import MAX_BODY, MAX_DEPTH, Body, Refusal, nested_deeper
+from gateway.core.face.body import MAX_BODY, Body, Refusal, check_structure
 from gateway.core.face.caller import LOCAL, PRINCIPAL
 
 CARD_PATH: Final = "/.well-known/agent-card.json"
@@ -105,8 +105,7 @@ class Guard:
         content = await body.read()
         if content and not _JSON_TYPE.match(headers.get("content-type", "")):
             raise Refusal(415, "content_type", "send JSON with Content-Type: application/json")
-        if nested_deeper(content, MAX_DEPTH):
-            raise Refusal(400, "too_deep", f"JSON is nested deeper than {MAX_DEPTH} levels")
+        check_structure(content)
         return content
 
 
