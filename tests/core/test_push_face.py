@@ -202,3 +202,45 @@ async def test_a_message_that_is_repeated_makes_no_second_config(tmp_path: Path)
         listed = await on.rpc("ListTaskPushNotificationConfigs", {"taskId": puppet.run.id})
         assert len(listed["result"]["configs"]) == 1
         puppet.leave()
+
+
+async def test_a_client_of_0_3_keeps_webhooks_too(tmp_path: Path) -> None:
+    async def old(on: Served, method: str, about: JsonObject) -> Any:
+        call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": about}
+        answer = (await on.http.post("/a2a/jsonrpc", json=call)).json()
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    async with served(tmp_path) as on, receiver() as hook:
+        config = {
+            "url": hook.url,
+            "token": "mine",
+            "authentication": {"schemes": ["Bearer"], "credentials": "theirs"},
+        }
+        message = {
+            "kind": "message",
+            "messageId": "m",
+            "role": "user",
+            "parts": [{"kind": "text", "text": "say hello; finish bye"}],
+        }
+        task = await old(
+            on,
+            "message/send",
+            {"message": message, "configuration": {"pushNotificationConfig": config}},
+        )
+        got = await hook.until(DONE)
+        assert {one.headers["authorization"] for one in got} == {"Bearer theirs"}
+        about = {"id": task["id"]}
+        stored = {"taskId": task["id"], "pushNotificationConfig": {"id": task["id"], **config}}
+        assert await old(on, "tasks/pushNotificationConfig/get", about) == stored
+        second = {"id": "second", "url": SOMEWHERE}
+        made = {"taskId": task["id"], "pushNotificationConfig": second}
+        assert await old(on, "tasks/pushNotificationConfig/set", made) == made
+        listed = await old(on, "tasks/pushNotificationConfig/list", about)
+        assert sorted(listed, key=str) == sorted([stored, made], key=str)
+        await old(
+            on,
+            "tasks/pushNotificationConfig/delete",
+            about | {"pushNotificationConfigId": "second"},
+        )
+        assert await old(on, "tasks/pushNotificationConfig/list", about) == [stored]
