@@ -51,10 +51,15 @@ def small_disk(folder: Path, size: str) -> Generator[Path]:
 async def fill(engine: Engine, code: str) -> int:
     """Write until the database refuses, in one line of plain words; returns how much it took."""
     taken = 0
+
+    async def write_on() -> None:
+        nonlocal taken
+        while taken < 10_000:
+            await engine.write(put(taken, "x" * BALLAST))
+            taken += 1
+
     with pytest.raises(StorageError, match=r"\A[^\n]+\Z") as refusal:
-        for n in range(10_000):
-            await engine.write(put(n, "x" * BALLAST))
-            taken = n + 1
+        await write_on()
     assert refusal.value.code == code
     assert "insert" not in str(refusal.value).lower()
     return taken

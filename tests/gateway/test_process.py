@@ -105,10 +105,13 @@ async def test_a_wrong_command_line_is_one_line(
     assert errors.startswith("a2a-gateway: ")
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 async def test_a_killed_gateway_finds_its_wrapper_and_its_run_again(
-    environment: dict[str, str], tmp_path: Path
+    environment: dict[str, str], tmp_path: Path, kind: str, request: pytest.FixtureRequest
 ) -> None:
     environment["A2A_GATEWAY_LOCAL_AGENTS"] = '["scripted"]'
+    if kind == "postgres":
+        environment["A2A_GATEWAY_DATABASE"] = request.getfixturevalue("postgres_url")
     async with started(environment) as gateway:
         params = message("say one\nask Go on?\nsay two", tmp_path)
         sent = await gateway.rpc("scripted", "SendMessage", params)
@@ -128,3 +131,47 @@ async def test_a_killed_gateway_finds_its_wrapper_and_its_run_again(
         assert same.process.pid == wrapper.process.pid
         assert await gateway.stop() == 0
     await gone(wrapper.process.pid)
+
+
+async def test_gateways_that_share_a_database_leave_each_other_their_runs(
+    environment: dict[str, str], tmp_path: Path, postgres_url: str
+) -> None:
+    environment["A2A_GATEWAY_LOCAL_AGENTS"] = '["scripted"]'
+    environment["A2A_GATEWAY_DATABASE"] = postgres_url
+    beside = environment | {"A2A_GATEWAY_HOME": str(tmp_path / "beside")}
+    async with started(environment) as first:
+        params = message("ask Go on?\nsay two", tmp_path)
+        task = (await first.rpc("scripted", "SendMessage", params))["result"]["task"]
+        async with started(beside) as second:
+            seen = await second.rpc("scripted", "GetTask", {"id": task["id"]})
+            assert seen["result"]["status"]["state"] == "TASK_STATE_INPUT_REQUIRED"
+            answer = message("yes", tmp_path)
+            answer["message"] |= {"messageId": "m-2", "taskId": task["id"]}
+            del answer["message"]["metadata"]
+            said = await first.rpc("scripted", "SendMessage", answer)
+            assert said["result"]["task"]["status"]["state"] == "TASK_STATE_COMPLETED"
+            seen = await second.rpc("scripted", "GetTask", {"id": task["id"]})
+            assert seen["result"]["status"]["state"] == "TASK_STATE_COMPLETED"
+            assert await second.stop() == 0
+        assert await first.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("database", "says"),
+    [
+        ("postgresql://u:sesame@127.0.0.1:1/runs", "127.0.0.1:1/runs: the database does not"),
+        ("oracle://u:sesame@h/runs", "'oracle' are not supported"),
+        ("sqlite:////proc/none/runs.db", "cannot be made or opened"),
+    ],
+    ids=["nobody there", "another kind", "no folder"],
+)
+async def test_a_database_that_cannot_be_used_is_one_line_without_its_password(
+    environment: dict[str, str], database: str, says: str
+) -> None:
+    environment["A2A_GATEWAY_DATABASE"] = database
+    code, out, errors = await command(environment, "serve")
+    assert (code, out) == (1, "")
+    [line] = [text for text in errors.splitlines() if text.startswith("a2a-gateway: ")]
+    assert says in line
+    assert "sesame" not in errors
+    assert "Traceback" not in errors
