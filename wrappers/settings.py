@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from gateway.core.addresses import Network
 from gateway.core.extension import EnvPolicy, PermissionMode, Sandbox
 from gateway.core.keep import KeepBytes, KeepFinished
+from gateway.core.liveness import STALL_AFTER_S
 
 
 def default_home() -> Path:
@@ -67,6 +68,10 @@ class WrapperSettings(BaseSettings):
         default="normal",
         description="`normal` survives a kill of the wrapper at any moment; `full` a loss of power "
         "too.",
+    )
+    stall_after_s: Annotated[float, Field(gt=0)] = Field(
+        default=STALL_AFTER_S,
+        description="Seconds of silence after which a running run is shown as stalled.",
     )
     keep_finished: KeepFinished = Field(
         default=timedelta(days=7),
