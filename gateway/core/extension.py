@@ -60,7 +60,8 @@ VERSION_HEADER: Final = "A2A-Version"
 LAST_EVENT_ID_HEADER: Final = "Last-Event-ID"
 # What agents of the predecessor read; sent and accepted beside ours.
 PREDECESSOR_KEY: Final = "nanobot_orchestrator"
-# In GetTask's `task.metadata`: facts of the log that a replaying client needs.
+# In GetTask's `task.metadata`: facts of the log that a replaying client needs. Of an active run also
+# last_event_at, phase, stalled (`liveness`) and, queued, queue_place and blocked_by (`slots`).
 LOG_ID_KEY: Final = "log_id"
 LAST_SEQ_KEY: Final = "last_seq"
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Final
 
+from gateway.core.json import JsonObject
+
 # A run that is at work may wait for its child, so the child needs no slot of its own: with a
 # capacity of 1 both come to their end. One child a parent is enough for that, and keeps what runs
 # at most at capacity x (1 + lineage.DEPTH_MAX) processes; further children take their turn after it
@@ -26,6 +28,11 @@ class Queued:
 
     place: int
     blocked_by: str | None = None
+
+    def to_json(self) -> JsonObject:
+        """As tasks show it: `queue_place`, and `blocked_by` where there is one."""
+        shown: JsonObject = {"queue_place": self.place}
+        return shown if self.blocked_by is None else shown | {"blocked_by": self.blocked_by}
 
 
 @dataclass(slots=True, eq=False)

@@ -11,12 +11,14 @@ import pytest
 
 from gateway.core.errors import InvalidInputError, SessionConflictError
 from gateway.core.events import AgentMessage, RunCompleted
-from gateway.core.extension import CodingRequest, Limits, Parent
+from gateway.core.extension import URI, CodingRequest, Limits, Parent
+from gateway.core.json import JsonObject
 from gateway.core.lineage import DEPTH_MAX
 from gateway.core.liveness import Liveness, liveness
 from gateway.core.messages import user_text
 from gateway.core.record import Run
 from gateway.core.status import RunStatus
+from tests.core.faces import puppet_theatre
 from tests.core.puppet import ME, stage
 
 SECOND = 1_000_000
@@ -92,6 +94,32 @@ async def test_a_stall_is_shown_and_changes_no_status(tmp_path: Path) -> None:
         assert not on.tasks.liveness(await on.get(run)).stalled
 
 
+async def test_tasks_show_how_alive_a_run_is_and_where_it_is_queued(tmp_path: Path) -> None:
+    async with puppet_theatre(tmp_path) as (on, puppets):
+        now = {"configuration": {"returnImmediately": True}, "context_id": "c"}
+        first = await on.send("go", extended=True, **now)
+        puppet = await puppets.next()
+        behind = await on.send("next", extended=True, **now)
+
+        async def about(task: JsonObject, *, extended: bool = True) -> JsonObject:
+            shown = await on.rpc("GetTask", {"id": task["id"]}, extended=extended)
+            return shown["result"].get("metadata", {}).get(URI, {})
+
+        shown = await about(first)
+        assert (shown["phase"], shown["stalled"], shown["last_seq"]) == ("working", False, 1)
+        assert shown["last_event_at"].endswith("Z")
+        queued = await about(behind)
+        assert (queued["phase"], queued["queue_place"], queued["blocked_by"]) == (
+            "queued",
+            1,
+            first["id"],
+        )
+        assert await about(first, extended=False) == {}
+        await puppet.end(RunCompleted())
+        await on.tasks.settled(ME, first["id"])
+        assert set(await about(first)) == {"log_id", "last_seq"}
+
+
 class _Lines(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
@@ -137,9 +165,8 @@ async def test_a_stall_is_reported_once_and_the_next_one_again(tmp_path: Path) -
         await other.ask("q")
         clock.at += 60 * SECOND
         assert await lines.next() == f"run {run.id}: no event for 60 s"
-        watch = on.tasks
         for _ in range(3):  # further looks find nothing new
-            vars(watch)["_supervisor"].look_for_stalls()
+            vars(on.tasks)["_supervisor"].look_for_stalls()
         assert lines.waiting == 0
         await puppet.say(AgentMessage(text="still here"))
         clock.at += 30 * SECOND

@@ -18,6 +18,7 @@ from gateway.core.face.params import SendParams, read_list, read_send, read_task
 from gateway.core.face.push import PushConfigs, as_json, read_create, read_page, read_target
 from gateway.core.face.snapshot import Spoken
 from gateway.core.face.spoken import recall
+from gateway.core.json import JsonObject
 from gateway.core.outcomes import Sent
 from gateway.core.record import Run
 from gateway.core.store.listing import RunQuery
@@ -94,10 +95,16 @@ class Operations:
             history_length=length,
             artifacts=artifacts,
             log_id=self.tasks.log.log_id if caller.extended else None,
+            standing=None if run.terminal or not caller.extended else self._standing(run),
         ):
             pieces.append(piece)
             await pace.spent(len(piece))
         return pieces
+
+    def _standing(self, run: Run) -> JsonObject:
+        """What is computed beside an active run's status."""
+        queued = self.tasks.queue_state(run.id)
+        return self.tasks.liveness(run).to_json() | ({} if queued is None else queued.to_json())
 
     # -- the unary operations --------------------------------------------------------------------
 

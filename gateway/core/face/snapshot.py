@@ -32,8 +32,10 @@ def task_pieces(
     history_length: int,
     artifacts: bool = True,
     log_id: str | None = None,
+    standing: JsonObject | None = None,
 ) -> Iterator[str]:
-    """The A2A task of a run. `log_id`: the extension is active, so its facts are added."""
+    """The A2A task of a run. `log_id`: the extension is active, so its facts are added,
+    and `standing`: how alive an active run looks, or where it is queued."""
     current = status_message(run, spoken)
     yield f'{{"id":{json.encode(run.id)},"contextId":{json.encode(run.context_id)},"status":'
     said = "" if current is None else f',"message":{_message(current, run)}'
@@ -43,7 +45,11 @@ def task_pieces(
     history = history_of(run, spoken, current, history_length)
     yield from _listed("history", (_message(message, run) for message in history))
     if log_id is not None:
-        facts = {extension.LOG_ID_KEY: log_id, extension.LAST_SEQ_KEY: run.last_seq}
+        facts = {
+            extension.LOG_ID_KEY: log_id,
+            extension.LAST_SEQ_KEY: run.last_seq,
+            **(standing or {}),
+        }
         yield f',"metadata":{json.encode({extension.URI: facts})}'
     yield "}"
 
