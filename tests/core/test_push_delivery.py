@@ -284,6 +284,21 @@ async def test_a_name_that_changes_its_address_is_never_connected_to(tmp_path: P
         assert answers == []
 
 
+async def test_the_next_address_is_tried_when_one_does_not_answer(tmp_path: Path) -> None:
+    """`localhost` means ::1 first on many machines, and the receiver listens on 127.0.0.1 alone."""
+
+    async def both(host: str, port: int) -> list[str]:
+        del host, port
+        return ["::1", "127.0.0.1"]
+
+    screen = Screen(loopback=True, resolver=both)
+    async with stage(tmp_path, screen=screen, patience=QUICK) as on, receiver() as hook:
+        run, _puppet = await on.begin()
+        await watch(on, run, hook.url.replace("127.0.0.1", "localhost"))
+        (got,) = await hook.count(1)
+        assert got.headers["host"].startswith("localhost:")
+
+
 async def test_an_ended_run_that_was_delivered_leaves_nothing_due(tmp_path: Path) -> None:
     async with posting(tmp_path) as on, receiver() as hook:
         run, puppet = await on.begin()
