@@ -122,7 +122,7 @@ def select_page(connection: sa.Connection, principal: str, query: RunQuery) -> R
     _check(query)
     limit = max(1, min(query.limit, PAGE_MAX))
     since = decode_cursor(query, query.cursor) if query.cursor else None
-    found = connection.execute(walk(connection, principal, query, since).limit(limit + 1))
+    found = connection.execute(walk(connection, principal, query, since, most=limit + 1))
     ids = [row.id for row in found]
     page = _whole(connection, ids[:limit])
     return RunPage(
@@ -137,8 +137,10 @@ def walk(
     principal: str,
     query: RunQuery,
     since: tuple[int, str] | None = None,
+    *,
+    most: int,
 ) -> sa.Select[Any, Any] | sa.CompoundSelect[Any, Any]:
-    """The statement of (at, id) of all that match, in order, behind `since`."""
+    """The statement of (at, id) of the first `most` that match, in order, behind `since`."""
     path = _walk_of(query)
     matching = _conditions(connection, principal, query, path)
     if path.index == _LABELS:
@@ -155,9 +157,13 @@ def walk(
     select = select.where(*matching)
     if len(path.statuses) < 2:
         select = select.where(*(runs.c.status == status.value for status in path.statuses))
-        return select.order_by(at.desc(), run_id.desc())
-    merged = sa.union_all(*(select.where(runs.c.status == s.value) for s in path.statuses))
-    return merged.order_by(sa.desc("at"), sa.desc("id"))
+        return select.order_by(at.desc(), run_id.desc()).limit(most)
+    branches = [select.where(runs.c.status == status.value) for status in path.statuses]
+    if connection.dialect.name != "sqlite":
+        # PostgreSQL merges walks that are bounded; of others it sorts all they would find.
+        ordered = (one.order_by(at.desc(), run_id.desc()).limit(most) for one in branches)
+        branches = [sa.select(one.subquery()) for one in ordered]
+    return sa.union_all(*branches).order_by(sa.desc("at"), sa.desc("id")).limit(most)
 
 
 def _walk_of(query: RunQuery) -> _Walk:
@@ -240,13 +246,15 @@ def _whole(connection: sa.Connection, ids: Sequence[str]) -> list[Run]:
 
 def _count(connection: sa.Connection, principal: str, query: RunQuery) -> int:
     """How many match, COUNT_MAX at most: A2A 1.0 demands the number in every ListTasks answer."""
-    some = walk(connection, principal, query).order_by(None).limit(COUNT_MAX).subquery()
+    some = walk(connection, principal, query, most=COUNT_MAX).subquery()
     return connection.scalar(sa.select(sa.func.count()).select_from(some)) or 0
 
 
 def _check(query: RunQuery) -> None:
-    for name in _TEXTS:
-        if "\0" in (getattr(query, name) or ""):  # PostgreSQL takes none, and nothing has one
+    texts = {name: getattr(query, name) or "" for name in _TEXTS}
+    texts["labels"] = "".join(key + value for key, value in query.labels)
+    for name, text in texts.items():
+        if "\0" in text:  # PostgreSQL takes none, and nothing that is stored has one
             raise InvalidInputError(f"{name} holds a NUL character", name)
     if query.order == "status" and query.agent is None and query.context_id is None:
         raise InvalidInputError("order 'status' lists the runs of one agent or session; name it")
