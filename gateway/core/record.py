@@ -91,6 +91,7 @@ class Run:
     completed_at: int | None = None
     cancel_requested_at: int | None = None
     last_seq: int = 0
+    first_seq: int = 1  # of the events still kept; last_seq + 1 when none is
     epoch: int = 0
     summary: str = "Run queued"
     pending: tuple[PendingRequest, ...] = ()

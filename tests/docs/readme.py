@@ -7,6 +7,7 @@ import json
 import re
 import textwrap
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 

@@ -15,7 +15,7 @@ from gateway.core.redact import Payload
 from gateway.core.secrets import Mask
 from gateway.core.store import chunks, keys, sessions, statements
 from gateway.core.store.batch import Append, Create
-from gateway.core.store.engine import Engine
+from gateway.core.store.engine import Engine, Operation
 from gateway.core.store.entry import Entry, PayloadSlice, Recorded, RequestKey
 from gateway.core.store.history import Wanted, choose_shown, read_shown
 from gateway.core.store.listing import RunPage, RunQuery, select_page
@@ -23,6 +23,7 @@ from gateway.core.store.live import LiveRuns
 from gateway.core.store.outbox import Outbox
 from gateway.core.store.ownership import Ownership
 from gateway.core.store.pump import Pump
+from gateway.core.store.retention import Swept, stored_bytes
 
 SAFETY_POLL_S: Final = 1.0  # a hint from another process may be lost (it takes 1.3 ms when not)
 
@@ -127,6 +128,17 @@ class RunLog:
         """A page of runs, newest first; its cost does not depend on how many are stored."""
         return await self._engine.read(lambda connection: select_page(connection, principal, query))
 
+    async def let_go(self, operation: Operation[Swept]) -> Swept:
+        """Carry out a batch of retention, and forget here what it took."""
+        swept = await self._engine.write(operation)
+        for run_id in (*swept.emptied, *swept.deleted):
+            self._live.forget(run_id)
+        return swept
+
+    async def stored_bytes(self) -> int:
+        """What the database takes, about."""
+        return await self._engine.read(stored_bytes)
+
     async def claim_active(self, owner: str) -> list[Run]:
         """Take over every active run that nobody alive works on (start-up), and what `owner` had
         before it was started anew: its epoch rises, so an older owner is fenced."""
@@ -186,7 +198,10 @@ class RunLog:
     async def read(
         self, run_id: str, after: int, limit: int, types: Sequence[str] = ()
     ) -> list[Recorded]:
-        """Durable events with `seq > after`, in order, at most `limit`."""
+        """Durable events with `seq > after`, in order, at most `limit`.
+
+        Raises: ReplayError (replay_expired) when some of them are no longer kept.
+        """
         live = self._live.find(run_id)
         if live is not None and (recent := live.recent(after, limit, types)) is not None:
             return recent

@@ -35,6 +35,7 @@ _PLAIN: Final = (
     "completed_at",
     "cancel_requested_at",
     "last_seq",
+    "first_seq",
     "epoch",
     "summary",
 )

@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from gateway.core.errors import replay_expired
 from gateway.core.json import JsonObject
 from gateway.core.record import Run
 from gateway.core.status import RunStatus
@@ -66,10 +67,16 @@ def claim_active(connection: sa.Connection, owner: str) -> list[Run]:
 def read_events(
     connection: sa.Connection, run_id: str, after: int, limit: int, types: Sequence[str]
 ) -> list[Recorded]:
+    """Raises: ReplayError when an event after `after` is no longer kept."""
     query = sa.select(events).where(events.c.run_id == run_id, events.c.seq > after)
     if types:
         query = query.where(events.c.type.in_(types))
-    return recorded_of(connection.execute(query.order_by(events.c.seq).limit(limit)))
+    found = recorded_of(connection.execute(query.order_by(events.c.seq).limit(limit)))
+    if not found or found[0].seq != after + 1:
+        first_seq = connection.scalar(sa.select(runs.c.first_seq).where(runs.c.id == run_id))
+        if first_seq is not None and first_seq > after + 1:
+            raise replay_expired(run_id, first_seq)
+    return found
 
 
 def recorded_of(found: Iterable[Any]) -> list[Recorded]:
