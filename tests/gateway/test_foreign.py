@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import NotSteerableError
+from gateway.core.extension import Limits
 from gateway.core.messages import DataPart, Message, user_text
 from gateway.core.status import RunStatus
 from tests.gateway.cable import cable
@@ -100,6 +101,17 @@ async def test_a_foreign_agent_is_not_steered_while_it_works(tmp_path: Path) -> 
         with pytest.raises(NotSteerableError):
             await gateway.say(run, user_text("m-2", "faster"))
         assert (await gateway.tasks.cancel(ME, run.id)).status is RunStatus.CANCELLED
+
+
+async def test_the_gateway_keeps_the_deadline_of_an_agent_that_knows_none(tmp_path: Path) -> None:
+    async with sdk_agent(Executor()) as agent, house(tmp_path) as gateway:
+        name = await gateway.agent(agent.base_url)
+        run = await gateway.spawn(name, "wait", limits=Limits(deadline_s=0.2))
+        ended = await gateway.ended(run)
+        events = await gateway.events(run)
+    assert ended.error is not None
+    assert (ended.status, ended.error.reason) == (RunStatus.FAILED, "deadline")
+    assert any("cancel_requested_at" in data for _, data in events), "the agent was told"
 
 
 async def test_the_second_run_of_a_session_stays_in_the_agents_context(tmp_path: Path) -> None:

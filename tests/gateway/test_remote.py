@@ -18,6 +18,7 @@ from gateway.core.events import (
     RunFailed,
     StatusChanged,
 )
+from gateway.core.extension import Limits
 from gateway.core.face.cards import build_card
 from gateway.core.messages import DataPart, Message, user_text
 from gateway.core.record import Run
@@ -302,6 +303,21 @@ async def test_an_agent_that_stays_away_longer_than_our_patience_ends_the_run_ag
         assert ended.error is not None
         assert ended.error.reason == "agent_lost"
         puppet.leave()
+
+
+async def test_the_agents_server_keeps_the_deadline_and_its_end_is_copied(tmp_path: Path) -> None:
+    puppets = Stage()
+    async with (
+        served(tmp_path / "agent", driver_for=puppets.driver_for) as agent,
+        house(tmp_path / "gateway") as gateway,
+    ):
+        pair = Pair(gateway, puppets, agent, await gateway.agent(agent.base_url))
+        run, puppet = await pair.begin(limits=Limits(deadline_s=0.05))
+        ended = await gateway.ended(run)
+    assert ended.error is not None
+    assert (ended.status, ended.error.reason) == (RunStatus.FAILED, "deadline")
+    assert ended.cancel_requested_at is None, "nobody here had to ask"
+    assert puppet.heard == [("cancel", None)]
 
 
 async def test_a_restarted_gateway_goes_on_where_its_log_ends(tmp_path: Path) -> None:
