@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.abc
 import pytest
 import sqlalchemy as sa
 from starlette.responses import Response
@@ -297,6 +298,38 @@ async def test_the_next_address_is_tried_when_one_does_not_answer(tmp_path: Path
         await watch(on, run, hook.url.replace("127.0.0.1", "localhost"))
         (got,) = await hook.count(1)
         assert got.headers["host"].startswith("localhost:")
+
+
+async def test_an_answer_that_breaks_off_behind_its_status_is_an_answer(tmp_path: Path) -> None:
+    """A receiver that answered 200 and closed too early was sent every event twice."""
+    posts: list[bytes] = []
+    two = anyio.Event()
+
+    async def careless(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += await stream.receive()
+            posts.append(head)
+            await stream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+            if len(posts) == 2:
+                two.set()
+
+    async with (
+        posting(tmp_path) as on,
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(listener.serve, careless)
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        run, puppet = await on.begin()
+        await watch(on, run, f"http://127.0.0.1:{port}/")
+        await puppet.end(RunCompleted())
+        with anyio.fail_after(5):
+            await two.wait()
+        await none_due(on, run)
+        group.cancel_scope.cancel()
+        assert len(posts) == 2
 
 
 async def test_an_ended_run_that_was_delivered_leaves_nothing_due(tmp_path: Path) -> None:

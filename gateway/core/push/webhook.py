@@ -47,6 +47,7 @@ KEEP_ALIVE_S: Final = 30.0
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 15.0  # a receiver that has to think longer should take the event and think later
 ANSWER_MAX: Final = 16 * 1024  # bytes read of an answer's body, so that its connection lives on
+_BROKEN: Final = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError)
 _KEY_PREFIX: Final = "whsec_"
 
 
@@ -98,26 +99,20 @@ class Webhooks:
             scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
         )
         timeout = {"connect": CONNECT_S, "read": ANSWER_S, "write": ANSWER_S, "pool": ANSWER_S}
+        answer: Answer | None = None
+        cause: Exception | None = None
         try:
             with anyio.fail_after(CONNECT_S + ANSWER_S):
                 async with self._connections().stream(
-                    "POST",
-                    target,
-                    headers=headers,
-                    content=body,
-                    extensions={"timeout": timeout},
+                    "POST", target, headers=headers, content=body, extensions={"timeout": timeout}
                 ) as response:
+                    answer = Answer(status=response.status, wait_s=_wait_of(response))
                     await _drain(response)
-        except TimeoutError as exc:
-            raise WebhookError("it did not answer in time") from exc
-        except (
-            httpcore.TimeoutException,
-            httpcore.NetworkError,
-            httpcore.ProtocolError,
-            OSError,
-        ) as exc:
-            raise WebhookError(f"{type(exc).__name__}: {exc}"[:200]) from exc
-        return Answer(status=response.status, wait_s=_wait_of(response))
+        except (*_BROKEN, OSError) as exc:  # a TimeoutError is an OSError
+            cause = exc
+        if answer is None:  # a body that breaks off changes nothing about a status
+            raise WebhookError(f"no answer ({type(cause).__name__})") from cause
+        return answer
 
     def _connections(self) -> httpcore.AsyncConnectionPool:
         if self._pool is None:  # a context costs 20 ms, and most servers have no webhook
