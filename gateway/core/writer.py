@@ -117,11 +117,10 @@ class RunWriter:
         """An event as it will be stored: masked, and within the limits. Large ones are cut up in
         a thread: 10 MB keep one busy for 100 ms."""
         data = encode(event)
-        text = json.encode(data)
         mask = self._log.masking.mask
-        if len(text) <= LARGE:
+        if _texts_of(data) <= LARGE and len(text := json.encode(data)) <= LARGE:
             return _prepared(event, data, text, mask, self._limits)
-        return await asyncio.to_thread(_prepared, event, data, text, mask, self._limits)
+        return await asyncio.to_thread(_cut_up, event, data, mask, self._limits)
 
     def _take(self, prepared: "_Prepared", remote: Remote | None, key: RequestKey | None) -> None:
         at = self._clock()
@@ -219,6 +218,15 @@ class _Prepared:
     event: Event
     text: str
     payloads: tuple[Payload, ...]
+
+
+def _texts_of(data: JsonObject) -> int:
+    """Characters of the texts on top: where the large ones are, and cheaper than to encode all."""
+    return sum([len(value) for value in data.values() if isinstance(value, str)])
+
+
+def _cut_up(event: Event, data: JsonObject, mask: Mask, limits: Limits) -> _Prepared:
+    return _prepared(event, data, json.encode(data), mask, limits)
 
 
 def _prepared(event: Event, data: JsonObject, text: str, mask: Mask, limits: Limits) -> _Prepared:
