@@ -21,6 +21,7 @@ from gateway.core.extension import CodingRequest
 from gateway.core.messages import user_text
 from gateway.core.status import RunStatus
 from gateway.core.store import schema
+from gateway.core.store.dialect import insert
 from gateway.core.store.engine import Engine
 from gateway.core.store.listing import RunQuery
 from gateway.core.store.log import RunLog
@@ -105,14 +106,16 @@ async def _fill(engine: Engine, made: list[_Made], seed: int) -> None:
 
 
 async def _store(engine: Engine, table: sa.Table, rows: Iterable[Row]) -> None:
-    insert = sa.insert(table)
     source = iter(rows)
     while batch := list(islice(source, BATCH)):
-        await engine.write(lambda connection, batch=batch: _insert(connection, insert, batch))
+        await engine.write(lambda connection, batch=batch: _insert(connection, table, batch))
 
 
-def _insert(connection: sa.Connection, insert: sa.Insert, batch: list[Row]) -> None:
-    connection.execute(insert, batch)
+def _insert(connection: sa.Connection, table: sa.Table, batch: list[Row]) -> None:
+    statement = insert(connection, table)
+    if table is schema.name_counters:  # of a store that was filled before
+        statement = statement.on_conflict_do_nothing()
+    connection.execute(statement, batch)
 
 
 # -- rows ----------------------------------------------------------------------------------------
