@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway.core import extension, json
-from gateway.core.errors import ReplayError
+from gateway.core.errors import ReplayError, replay_expired
 from gateway.core.face import wire
 from gateway.core.face.caller import Caller, until_gone
 from gateway.core.face.operations import Operations
@@ -214,6 +214,8 @@ def _replay(caller: Caller, run: Run) -> Subscription:
             f"task {run.id} has {run.last_seq} events here, none after {after}; "
             "ask for it with GetTask",
         )
+    if after + 1 < run.first_seq:
+        raise replay_expired(run.id, run.first_seq)
     return Subscription(caller=caller, run=run, first=None, after=after, seen=run.status)
 
 
