@@ -173,6 +173,26 @@ async def test_a_body_is_json_or_nothing(content_type: str, status: int) -> None
         assert (await http.post("/a2a", headers=bearer())).status_code == 200, "no body, no type"
 
 
+@pytest.mark.parametrize(
+    ("path", "code", "reason"),
+    [
+        ("/a2a/jsonrpc/", -32005, "CONTENT_TYPE_NOT_SUPPORTED"),
+        ("/agents/x/a2a/rest/message:send", 415, "CONTENT_TYPE_NOT_SUPPORTED"),
+        ("/a2a", "content_type", None),
+    ],
+)
+async def test_another_media_type_is_refused_in_the_words_of_the_binding(
+    path: str, code: object, reason: str | None
+) -> None:
+    routes = Routes()
+    async with routes.client() as http:
+        answer = await http.post(path, content=b"hello", headers=bearer())
+    error = answer.json()["error"]
+    details: Any = error.get("data") or error.get("details") or [{}]
+    assert (answer.status_code, error["code"]) == (415, code)
+    assert details[0].get("reason") == reason
+
+
 async def test_no_token_leaves_the_other_checks_in_place() -> None:
     routes = Routes(token=None)
     async with routes.client() as http:

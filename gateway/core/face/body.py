@@ -12,6 +12,7 @@ import anyio
 from starlette.types import Message, Receive, Send
 
 from gateway.core import json
+from gateway.core.json import JsonObject
 
 MAX_BODY: Final = 4 * 1024 * 1024  # bytes; twice the largest message the predecessor took
 MAX_DEPTH: Final = 64  # JSON nesting; Python's own readers run into the recursion limit at 1000
@@ -70,17 +71,19 @@ class Body:
 
 
 class Refusal(Exception):
-    """The answer that ends a request before any route sees it."""
+    """The answer that ends a request before any route sees it; `content` is it in another form."""
 
-    def __init__(self, status: int, code: str, text: str) -> None:
+    def __init__(
+        self, status: int, code: str, text: str, content: JsonObject | None = None
+    ) -> None:
         super().__init__(text)
         self.status = status
         self.code = code
-        self.text = text
+        self.content = content or {"error": {"code": code, "message": text}}
 
     async def send(self, send: Send, body: Body) -> None:
         """Say it at once, and close when the client has heard it."""
-        content = json.encode({"error": {"code": self.code, "message": self.text}}).encode()
+        content = json.encode(self.content).encode()
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(content)).encode()),

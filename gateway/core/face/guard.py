@@ -1,6 +1,6 @@
 """What a request must pass before any route sees it: Host, Origin, token, body.
 
-Pure ASGI; knows no A2A and no MCP. A wrapper's server is remote code execution, so everything but
+Pure ASGI; knows no MCP, and of A2A how it says one refusal. A wrapper's server is remote code execution, so everything but
 the public card and the health check needs the bearer token, and no browser page of another origin
 gets through, token or not.
 """
@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.core.face.body import MAX_BODY, Body, Refusal, check_structure
 from gateway.core.face.caller import LOCAL, PRINCIPAL
+from gateway.core.face.refusals import unsupported_type
 
 CARD_PATH: Final = "/.well-known/agent-card.json"
 OLD_CARD_PATH: Final = "/.well-known/agent.json"  # the card's name before 0.3; there 0.3's card is
@@ -104,7 +105,8 @@ class Guard:
             return None
         content = await body.read()
         if content and not _JSON_TYPE.match(headers.get("content-type", "")):
-            raise Refusal(415, "content_type", "send JSON with Content-Type: application/json")
+            text = "send JSON with Content-Type: application/json"
+            raise Refusal(415, "content_type", text, unsupported_type(scope["path"]))
         check_structure(content)
         return content
 

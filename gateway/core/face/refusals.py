@@ -12,6 +12,7 @@ from a2a.utils.error_handlers import build_error_details, build_rest_error_paylo
 from a2a.utils.errors import (
     JSON_RPC_ERROR_CODE_MAP,
     A2AError,
+    ContentTypeNotSupportedError,
     InternalError,
     InvalidParamsError,
     TaskNotCancelableError,
@@ -80,6 +81,20 @@ def going_away(run_id: str) -> A2AError:
         f"the server is stopping; ask for task {run_id} when it is back",
         {"code": "server_stopping"},
     )
+
+
+def unsupported_type(path: str) -> JsonObject | None:
+    """A body that is no JSON, refused in the form of the binding at `path` (specification 5.4)."""
+    error = ContentTypeNotSupportedError(
+        "send JSON with Content-Type: application/json", {"code": "content_type"}
+    )
+    if path.rstrip("/").endswith("/jsonrpc"):
+        return jsonrpc_error(None, error)
+    if "/a2a/rest/" not in path:
+        return None
+    payload = build_rest_error_payload(error)
+    payload["error"]["code"] = 415  # the SDK's table says 400
+    return payload
 
 
 def jsonrpc_error(request_id: str | float | None, error: A2AError) -> JsonObject:
