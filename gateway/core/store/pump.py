@@ -45,16 +45,21 @@ class Pump:
         def operation(connection: sa.Connection) -> list[Outcome]:
             # Called by the engine's writer, which may be a thread: takes what has gathered by now.
             # It may be called again when another operation broke the transaction.
-            while self._waiting and len(taken) < GATHERED_MAX:
-                taken.append(self._waiting.popleft())
+            self._gather(taken)
             return carry_out(connection, [write for write, _ in taken])
 
         self._engine.submit(operation).add_done_callback(lambda f: self._carried_out(f, taken))
 
-    def _carried_out(
-        self, outcome: asyncio.Future[list[Outcome]], taken: Sequence[_Waiting]
-    ) -> None:
+    def _gather(self, taken: list[_Waiting]) -> None:
+        while self._waiting and len(taken) < GATHERED_MAX:
+            taken.append(self._waiting.popleft())
+
+    def _carried_out(self, outcome: asyncio.Future[list[Outcome]], taken: list[_Waiting]) -> None:
         error = None if outcome.cancelled() else outcome.exception()
+        if not taken:
+            # The database was not even reached. Who waits is told, or they would wait for as long
+            # as it is gone, and the pump would ask it again without a pause.
+            self._gather(taken)
         if outcome.cancelled() or isinstance(error, StorageError):
             self._settle(taken, [error or CoreError("the log was closed")] * len(taken))
         elif error is not None and len(taken) > 1:
