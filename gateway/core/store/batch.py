@@ -65,7 +65,7 @@ _SAME_RUN: Final = (
 
 
 def _update(names: Sequence[str]) -> Many:
-    moved = {name: sa.bindparam(f"b_to_{name}") for name in names}
+    moved: dict[str, sa.BindParameter[Any]] = {name: sa.bindparam(f"b_to_{name}") for name in names}
     statement = sa.update(runs).where(*_SAME_RUN).values(moved)
     return Many(lambda _: statement)
 

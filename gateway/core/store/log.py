@@ -42,11 +42,6 @@ class RunLog:
         self.masking = Masking(mask)
         engine.on_hint(self._live.hear)
 
-    @classmethod
-    async def open(cls, engine: Engine, mask: Mask | None = None) -> "RunLog":
-        """The log of a database; its `log_id` is born with it. `mask` knows this process's secrets."""
-        return cls(engine, await engine.write(statements.prepare), mask or Mask())
-
     async def close(self) -> None:
         """Wake who waits, finish what was submitted, let the database go."""
         self.wake()

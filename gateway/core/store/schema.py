@@ -10,13 +10,12 @@ import sqlalchemy as sa
 
 metadata = sa.MetaData()
 
-SCHEMA_VERSION: Final = 1
 ACTIVE_STATUSES: Final = sa.text("status in ('queued','running','input_required','auth_required')")
 
 facts = sa.Table(
     "facts",
     metadata,
-    sa.Column("key", sa.String(64), primary_key=True),  # log_id, schema_version
+    sa.Column("key", sa.String(64), primary_key=True),  # log_id
     sa.Column("value", sa.Text, nullable=False),
 )
 

@@ -3,7 +3,6 @@
 Each runs inside one transaction of its engine. One that raises a CoreError has changed nothing.
 """
 
-import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,30 +14,15 @@ from gateway.core.json import JsonObject
 from gateway.core.record import Run
 from gateway.core.status import RunStatus
 from gateway.core.store import rows
-from gateway.core.store.dialect import insert
 from gateway.core.store.entry import Recorded
 from gateway.core.store.schema import (
-    ACTIVE_STATUSES,
-    SCHEMA_VERSION,
     events,
-    facts,
-    metadata,
     run_inputs,
     runs,
 )
 
 WHOLE_RUN = sa.select(runs, run_inputs).join(run_inputs)
 _ARTIFACT = 2  # events.shown
-
-
-def prepare(connection: sa.Connection) -> str:
-    """Make the tables where they are missing; returns the database's `log_id`."""
-    metadata.create_all(connection)
-    for key, value in (("log_id", str(uuid.uuid4())), ("schema_version", str(SCHEMA_VERSION))):
-        connection.execute(
-            insert(connection, facts).values(key=key, value=value).on_conflict_do_nothing()
-        )
-    return connection.scalar(sa.select(facts.c.value).where(facts.c.key == "log_id")) or ""
 
 
 def get_run(connection: sa.Connection, run_id: str) -> Run | None:
@@ -51,17 +35,6 @@ def runs_of(connection: sa.Connection, found: Iterable[Any]) -> list[Run]:
     whole = list(found)
     artifacts = _artifacts_of(connection, [row["id"] for row in whole if row["artifact_count"]])
     return [rows.run_of(row, artifacts.get(row["id"], ())) for row in whole]
-
-
-def claim_active(connection: sa.Connection, owner: str) -> list[Run]:
-    """Every active run, now owned by `owner` under a new epoch, oldest first."""
-    connection.execute(
-        sa.update(runs).where(ACTIVE_STATUSES).values(owner=owner, epoch=runs.c.epoch + 1)
-    )
-    found = connection.execute(
-        WHOLE_RUN.where(ACTIVE_STATUSES).order_by(runs.c.created_at, runs.c.id)
-    )
-    return runs_of(connection, found.mappings())
 
 
 def read_events(
