@@ -51,7 +51,9 @@ def test_a_module_of_more_than_300_lines_holds_two_nouns() -> None:
     long = {
         _name(path): lines
         for path in _modules(*PACKAGES)
+        # A revision of the schema is printed by Alembic, all tables in one function.
         if (lines := len(path.read_text("utf-8").splitlines())) > 300
+        and path.parent.name != "versions"
     }
     assert long == {}
 
