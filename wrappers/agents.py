@@ -11,8 +11,10 @@ from typing import Final
 
 from gateway.core.extension import CodingRequest, Sandbox
 from gateway.core.face.cards import Skill
+from gateway.core.messages import Message
 from wrappers.adapter import Adapter
 from wrappers.environment import child_environment
+from wrappers.scripted.suites import DIRECT, behaviour_of
 from wrappers.settings import WrapperSettings
 
 
@@ -41,7 +43,8 @@ class Agent:
     """`sandbox` is what its runs have when they ask for none.
 
     `per_turn`: the environment is given anew with each turn; Codex applies the policy itself.
-    `unbounded`: its runs cost no processes, so their number needs no default bound."""
+    `unbounded`: its runs cost no processes, so their number needs no default bound. `direct` picks
+    the messages that it answers with a message, where others give a task."""
 
     title: str
     skill: Skill
@@ -49,6 +52,7 @@ class Agent:
     sandbox: Sandbox = "danger-full-access"
     per_turn: bool = True
     unbounded: bool = False
+    direct: Callable[[Message], bool] | None = None
 
     def turn_environment(self, making: Making, request: CodingRequest) -> dict[str, str]:
         return making.environment(request) if self.per_turn else {}
@@ -117,6 +121,7 @@ AGENTS: Final[Mapping[str, Agent]] = {
         ),
         make=_scripted,
         unbounded=True,
+        direct=lambda message: behaviour_of(message) == DIRECT,
     ),
 }
 ALIASES: Final[Mapping[str, str]] = {

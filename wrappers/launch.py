@@ -67,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     option("--run-as", metavar="USER", help="become this user first (needs root)")
     option("--allow-root", action="store_true",
            help="let Claude Code skip permissions as root; for containers only")  # fmt: skip
+    option("--require", action="append", metavar="URI",
+           help="A2A extension that every caller must activate; may be repeated")  # fmt: skip
     option("--no-auth", action="store_true", help="ask for no token; loopback only")
     option("--insecure-bind", action="store_true", help="serve an address that is not loopback")
     option("--json", action="store_true", default=False, help="say one line of JSON when ready")

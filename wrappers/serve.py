@@ -105,9 +105,8 @@ async def serve(
         )
         try:
             async with _tasks(adapter, agent, making, home, mask) as tasks:
-                face = _face(
-                    ready, agent, lambda request: _check(request, adapter, agent, settings)
-                )
+                face = _face(ready, agent, settings)
+                face.check = lambda request: _check(request, adapter, agent, settings)
                 app = _app(tasks, face, token, settings)
                 with home.announced(listener.port, _note(ready, home)):
                     await _serve(listener, app, tasks, lambda: on_ready(ready), on_stop)
@@ -160,7 +159,7 @@ def _check(
         raise InvalidInputError(str(exc), exc.field) from exc
 
 
-def _face(ready: Ready, agent: Agent, check: Callable[[CodingRequest], None]) -> Face:
+def _face(ready: Ready, agent: Agent, settings: WrapperSettings) -> Face:
     card = build_card(
         name=agent.title,
         description=f"{agent.skill.description} Wrapped by a2a-gateway.",
@@ -168,8 +167,9 @@ def _face(ready: Ready, agent: Agent, check: Callable[[CodingRequest], None]) ->
         version=version("a2a-gateway"),
         skills=[agent.skill],
         token_required=ready.token_file is not None,
+        require=settings.require,
     )
-    return Face(agent=ready.agent, card=card, check=check)
+    return Face(agent=ready.agent, card=card, direct=agent.direct)
 
 
 def _app(tasks: Tasks, face: Face, token: str | None, settings: WrapperSettings) -> Guard:

@@ -118,7 +118,12 @@ class WrapperSettings(BaseSettings):
             [item for item in value.split(os.pathsep) if item] if isinstance(value, str) else value
         )
 
-    @field_validator("permission_modes", "pass_env", "push_networks", mode="before")
+    require: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="URIs of A2A extensions that every caller must activate, separated by commas.",
+    )
+
+    @field_validator("permission_modes", "pass_env", "push_networks", "require", mode="before")
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         return (

@@ -26,7 +26,7 @@ from gateway.core import extension, json
 from gateway.core.extension import CodingRequest
 from gateway.core.face import v03
 from gateway.core.json import JsonObject
-from gateway.core.messages import whole_numbers
+from gateway.core.messages import Message, whole_numbers
 
 PROTOCOL_VERSION: Final = "1.0"
 JSONRPC_PATH: Final = "/a2a/jsonrpc"
@@ -54,8 +54,12 @@ def build_card(
     version: str,
     skills: Sequence[Skill],
     token_required: bool = True,
+    require: Sequence[str] = (),
 ) -> AgentCard:
-    """The card of an agent whose face is at `base_url` (its prefix included, no slash behind)."""
+    """The card of an agent whose face is at `base_url` (its prefix included, no slash behind).
+
+    `require`: URIs of extensions that every caller must activate, ours or any other.
+    """
     card = AgentCard(
         name=name,
         description=description,
@@ -69,7 +73,7 @@ def build_card(
             streaming=True,
             push_notifications=True,
             extended_agent_card=True,
-            extensions=[_coding_run()],
+            extensions=_extensions(require),
         ),
         default_input_modes=list(MODES),
         default_output_modes=list(MODES),
@@ -88,13 +92,15 @@ class Face:
     """An agent as this server publishes it, under `prefix`.
 
     `check` refuses a first message's request before a run is made of it: it raises
-    errors.InvalidInputError. A new `card` is served from the next request on.
+    errors.InvalidInputError. `direct` picks the first messages that are answered by a message alone,
+    for callers without our extension. A new `card` is served from the next request on.
     """
 
     agent: str
     card: AgentCard
     prefix: str = ""
     check: Callable[[CodingRequest], None] | None = None
+    direct: Callable[[Message], bool] | None = None
     _read: "_Read | None" = field(default=None, init=False, repr=False)
 
     @property
@@ -160,10 +166,12 @@ def _skill(skill: Skill) -> AgentSkill:
     )
 
 
-def _coding_run() -> AgentExtension:
-    return AgentExtension(
+def _extensions(require: Sequence[str]) -> list[AgentExtension]:
+    ours = AgentExtension(
         uri=extension.URI,
         description="Durable runs of coding agents: settings, numbered events, replay, questions.",
-        required=False,
+        required=extension.URI in require,
         params=ParseDict(extension.json_schema(), Struct()),
     )
+    others = [uri for uri in require if uri != extension.URI]
+    return [ours, *(AgentExtension(uri=uri, required=True) for uri in others)]

@@ -10,7 +10,7 @@ from a2a.utils.errors import InvalidParamsError, TaskNotFoundError
 
 from gateway.core import extension, json
 from gateway.core.extension import InvalidRequestError
-from gateway.core.face import snapshot
+from gateway.core.face import snapshot, wire
 from gateway.core.face.caller import Caller, check_terms
 from gateway.core.face.cards import Face
 from gateway.core.face.pacing import Pace
@@ -19,8 +19,10 @@ from gateway.core.face.push import PushConfigs, as_json, read_create, read_page,
 from gateway.core.face.snapshot import Spoken
 from gateway.core.face.spoken import recall
 from gateway.core.json import JsonObject
+from gateway.core.messages import to_wire
 from gateway.core.outcomes import Sent
-from gateway.core.record import Run
+from gateway.core.record import Result, Run
+from gateway.core.status import RunStatus
 from gateway.core.store.listing import RunQuery
 from gateway.core.tasks import Tasks
 
@@ -75,6 +77,18 @@ class Operations:
         await self.push.after_send(push, sent.run)
         return sent
 
+    async def reply(self, caller: Caller, asked: SendParams, run: Run) -> str | None:
+        """The whole answer to a message that its agent answers with a message; None for a task."""
+        direct = self.face.direct
+        if direct is None or caller.extended or asked.task_id or not direct(asked.message):
+            return None
+        run = await caller.hold(run.id, self.tasks.settled(caller.principal, run.id))
+        answer = (run.result or Result()).final_response
+        if run.status is not RunStatus.COMPLETED or answer is None:
+            return None
+        said = to_wire(wire.said(f"{run.id}:{run.last_seq}", answer), context_id=run.context_id)
+        return f'{{"message":{json.encode(said)}}}'
+
     async def task(
         self, caller: Caller, run: Run, *, history: int | None = None, artifacts: bool = True
     ) -> str:
@@ -112,6 +126,8 @@ class Operations:
         self.admit(caller)
         asked = read_send(params)
         run = (await self.send(caller, asked)).run
+        if (reply := await self.reply(caller, asked, run)) is not None:
+            return reply
         if not asked.return_immediately:
             run = await caller.hold(run.id, self.tasks.settled(caller.principal, run.id))
         return f'{{"task":{await self.task(caller, run, history=asked.history)}}}'

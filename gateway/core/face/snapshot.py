@@ -65,8 +65,9 @@ def status_message(run: Run, spoken: Sequence[Spoken]) -> Message | None:
         return None
     data = asked.data
     if run.status is RunStatus.INPUT_REQUIRED:
-        # Others of the list may have been answered since.
-        data = {**data, "pending": [request.to_json() for request in run.pending]}
+        # Others of the list may have been answered since. The event has them whole, the run may not.
+        left = {request.request_id for request in run.pending}
+        data = {**data, "pending": [r for r in data["pending"] if r["request_id"] in left]}
     return wire.message_of(run.id, asked.seq, asked.type, data)
 
 

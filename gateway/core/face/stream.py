@@ -115,7 +115,10 @@ class Streams:
         """
         with translated("SendStreamingMessage"):
             self._operations.admit(caller)
-            sent = await self._operations.send(caller, read_send(params))
+            asked = read_send(params)
+            sent = await self._operations.send(caller, asked)
+            if (reply := await self._operations.reply(caller, asked, sent.run)) is not None:
+                return _only(caller, sent.run, reply)
             if caller.extended and caller.last_event_id is not None:
                 return await self._from_there(caller, sent.run)
             granted = await self._from_now(caller, sent.run)
@@ -201,6 +204,12 @@ def _interrupts(event: Recorded, seen: RunStatus) -> bool:
     if event.status in WAITING:
         return event.type in wire.ASKING_TYPES or seen not in WAITING
     return event.status in TERMINAL
+
+
+def _only(caller: Caller, run: Run, reply: str) -> Subscription:
+    """A stream of one item: specification 3.1.2, a stream with a message holds nothing else."""
+    first = Item(body=reply)
+    return Subscription(caller=caller, run=run, first=first, after=0, seen=run.status, over=True)
 
 
 def _replay(caller: Caller, run: Run) -> Subscription:
