@@ -1,6 +1,7 @@
 """How a database is opened: new, known, old, newer, somebody else's, or none at all."""
 
 import os
+import shutil
 import stat
 import sys
 from pathlib import Path
@@ -15,12 +16,16 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from gateway.core.errors import DatabaseUnusableError
+from gateway.core.events import RunStarted
+from gateway.core.store import migrations
+from gateway.core.store import open as open_module
 from gateway.core.store.log import RunLog
 from gateway.core.store.migrations.revision import HEAD, revision
 from gateway.core.store.open import alembic_config, bring_up, open_log
 from gateway.core.store.schema import metadata
 from gateway.core.store.sqlite import DatabaseLockedError
 from tests.contract.engines import KINDS, Database, Kind, empty_database
+from tests.contract.runs import DONE, RUN, SESSION, a_writer
 from tests.postgres import Server
 
 
@@ -226,3 +231,52 @@ async def test_missing_drivers_are_told_with_the_command_that_installs_them(
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(DatabaseUnusableError, match=r"pip install 'a2a-gateway\[postgres\]'"):
         await open_log("postgresql://127.0.0.1:1/d")
+
+
+# -- migrations ----------------------------------------------------------------------------------
+
+SECOND = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = depends_on = None
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("runs", recreate="auto") as batch:
+        batch.add_column(sa.Column("colour", sa.Text))
+        batch.alter_column("summary", existing_type=sa.Text(), nullable=True)
+"""
+
+
+async def test_an_older_database_is_migrated_with_all_its_rows(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On SQLite the change makes `runs` anew. With foreign keys on, dropping the old table deleted
+    # its rows first, and every event with them.
+    log = await database.log()
+    await log.create(RUN, SESSION, None)
+    writer = a_writer(log, RUN)
+    await writer.emit(RunStarted(), DONE)
+    await writer.flush()
+    await log.close()
+    folder = tmp_path / "migrations"
+    shutil.copytree(migrations.__path__[0], folder)
+    (folder / "versions" / "second.py").write_text(SECOND, encoding="utf-8")
+
+    def ours(_package: str) -> Path:
+        return folder
+
+    monkeypatch.setattr(open_module, "files", ours)
+    monkeypatch.setattr(open_module, "HEAD", "0002")
+    newer = await database.log()
+    assert newer.log_id == log.log_id
+    assert await newer.get("r") == writer.run
+    assert len(await newer.read("r", 0, 9)) == 2
+    await newer.close()
+    async with database.opened() as engine:
+        columns = await engine.read(lambda c: sa.inspect(c).get_columns("runs"))
+        assert "colour" in {column["name"] for column in columns}
+        assert await engine.read(lambda c: c.scalar(sa.select(revision.c.version_num))) == "0002"
