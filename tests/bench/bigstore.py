@@ -103,6 +103,8 @@ async def _fill(engine: Engine, made: list[_Made], seed: int) -> None:
         ({"principal": PRINCIPAL, "cwd": cwd, "last": last} for cwd, last in counters.items()),
     )
     await _store(engine, schema.events, _events(random.Random(seed), made))
+    if isinstance(engine, PostgresEngine):  # which does so by itself, a minute later
+        await engine.write(lambda connection: connection.exec_driver_sql("ANALYZE"))
 
 
 async def _store(engine: Engine, table: sa.Table, rows: Iterable[Row]) -> None:

@@ -53,6 +53,12 @@ def test_the_predecessors_metadata_is_understood() -> None:
         ({"sandbox": "none"}, "sandbox"),
         ({"limits": {"deadline_s": -1}}, "limits.deadline_s"),
         ({"request_key": ""}, "request_key"),
+        ({"labels": {"a b": "x"}}, "labels: a key takes letters, digits, '.', '_', '/', '-'"),
+        ({"labels": {"a\n": "x"}}, "labels: a key takes"),
+        ({"labels": {"a": "x\n"}}, "labels.a: a value takes no control characters"),
+        ({"labels": {"a": "x" * 257}}, "labels.a: String should have at most 256 characters"),
+        ({"labels": {str(n): "" for n in range(17)}}, "labels: Dictionary should have at most 16"),
+        ({"nickname": "!"}, "nickname: takes letters, digits, spaces"),
         ([], "coding-run request"),
     ],
 )

@@ -139,8 +139,10 @@ def walk(
     since: tuple[int, str] | None = None,
     *,
     most: int,
+    ordered: bool = True,
 ) -> sa.Select[Any, Any] | sa.CompoundSelect[Any, Any]:
-    """The statement of (at, id) of the first `most` that match, in order, behind `since`."""
+    """The statement of (at, id) of the first `most` that match, in order, behind `since`; of any
+    `most` of them when they need not be `ordered`."""
     path = _walk_of(query)
     matching = _conditions(connection, principal, query, path)
     if path.index == _LABELS:
@@ -155,15 +157,17 @@ def walk(
         last = sa.tuple_(sa.literal(since[0]), sa.literal(since[1]))
         matching.append(sa.tuple_(at, run_id) < last)
     select = select.where(*matching)
+    order = (at.desc(), run_id.desc()) if ordered else ()
     if len(path.statuses) < 2:
         select = select.where(*(runs.c.status == status.value for status in path.statuses))
-        return select.order_by(at.desc(), run_id.desc()).limit(most)
+        return select.order_by(*order).limit(most)
     branches = [select.where(runs.c.status == status.value) for status in path.statuses]
     if connection.dialect.name != "sqlite":
         # PostgreSQL merges walks that are bounded; of others it sorts all they would find.
-        ordered = (one.order_by(at.desc(), run_id.desc()).limit(most) for one in branches)
-        branches = [sa.select(one.subquery()) for one in ordered]
-    return sa.union_all(*branches).order_by(sa.desc("at"), sa.desc("id")).limit(most)
+        bounded = (one.order_by(*order).limit(most) for one in branches)
+        branches = [sa.select(one.subquery()) for one in bounded]
+    merged = sa.union_all(*branches)
+    return (merged.order_by(sa.desc("at"), sa.desc("id")) if ordered else merged).limit(most)
 
 
 def _walk_of(query: RunQuery) -> _Walk:
@@ -246,7 +250,7 @@ def _whole(connection: sa.Connection, ids: Sequence[str]) -> list[Run]:
 
 def _count(connection: sa.Connection, principal: str, query: RunQuery) -> int:
     """How many match, COUNT_MAX at most: A2A 1.0 demands the number in every ListTasks answer."""
-    some = walk(connection, principal, query, most=COUNT_MAX).subquery()
+    some = walk(connection, principal, query, most=COUNT_MAX, ordered=False).subquery()
     return connection.scalar(sa.select(sa.func.count()).select_from(some)) or 0
 
 
