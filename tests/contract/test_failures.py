@@ -18,10 +18,11 @@ import sqlalchemy as sa
 from gateway.core.errors import StorageError
 from gateway.core.events import AgentMessage, RunStarted
 from gateway.core.store.engine import Engine
+from gateway.core.store.many import insert_many
 from gateway.core.store.open import open_log
 from gateway.core.store.postgres import PostgresEngine
 from gateway.core.store.sqlite import SqliteEngine
-from tests.contract.engines import make_table, put, words
+from tests.contract.engines import TABLE, make_table, put, words
 from tests.contract.runs import DONE, RUN, SESSION, a_writer
 from tests.postgres import Server, server
 
@@ -162,6 +163,30 @@ async def test_connections_that_broke_while_idle_are_not_noticed(
     assert await engine.write(put(1)) == 1
     cut_all(postgres_server, postgres_url)
     assert await engine.read(words) == {1: ""}
+    await engine.close()
+
+
+async def test_a_connection_that_broke_in_the_middle_is_left_and_the_operation_done_again(
+    postgres_url: str, postgres_server: Server
+) -> None:
+    # asyncpg had not noticed yet and said "cannot switch to state 13": that was taken for a fault
+    # of the statement, so a run failed for ever because its database had been killed.
+    engine = PostgresEngine(sa.make_url(postgres_url))
+    await engine.write(make_table)
+    tries = 0
+
+    def insert_twice(connection: sa.Connection) -> int:
+        nonlocal tries
+        tries += 1
+        some = insert_many(TABLE)
+        some.execute(connection, [{"id": 1, "word": ""}])
+        if tries == 1:
+            cut_all(postgres_server, postgres_url)
+        some.execute(connection, [{"id": 2, "word": ""}])
+        return tries
+
+    assert await engine.write(insert_twice) == 2
+    assert await engine.read(words) == {1: "", 2: ""}
     await engine.close()
 
 

@@ -56,6 +56,10 @@ _POSTGRES: Final = {
     "XX002": (UNAVAILABLE, _DAMAGED),
 }
 
+# What asyncpg raises on a connection whose server died in the middle of an exchange, before it
+# notices that the connection is closed (and then SQLAlchemy does not take it for lost).
+_OUT_OF_STEP: Final = "InternalClientError"
+
 
 def sqlite_failure(exc: BaseException) -> StorageError | None:
     """What kept SQLite from working; None when the statement was at fault."""
@@ -82,7 +86,7 @@ def postgres_failure(exc: BaseException) -> StorageError | None:
 def connection_lost(exc: BaseException) -> bool:
     """Whether it broke, timed out or never came about, instead of an answer."""
     if isinstance(exc, sa_errors.DBAPIError):
-        return exc.connection_invalidated
+        return exc.connection_invalidated or type(exc.orig).__name__ == _OUT_OF_STEP
     return isinstance(exc, OSError)  # asyncio's time-outs as well
 
 

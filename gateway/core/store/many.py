@@ -7,12 +7,13 @@ the driver's cursor as tuples; what the driver raises leaves as SQLAlchemy's err
 
 from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from gateway.core.store.dialect import insert
+from gateway.core.store.failures import connection_lost
 from gateway.core.store.texts import storable
 
 _Compiled: TypeAlias = tuple[str, "itemgetter[Any]"]
@@ -34,9 +35,7 @@ class Many:
         try:
             cursor.executemany(text, storable(connection, [values(row) for row in rows]))
         except dialect.loaded_dbapi.Error as exc:
-            raise DBAPIError.instance(
-                text, None, exc, dialect.loaded_dbapi.Error, hide_parameters=True, dialect=dialect
-            ) from exc
+            raise _failed(connection, text, exc) from exc
         else:
             return cursor.rowcount
         finally:
@@ -48,6 +47,24 @@ class Many:
         made = str(compiled), itemgetter(*names)
         self._compiled[connection.dialect.name] = made
         return made
+
+
+def _failed(connection: sa.Connection, text: str, exc: Exception) -> DBAPIError:
+    """SQLAlchemy's error of what the driver raised. A broken connection leaves its pool."""
+    dialect = connection.dialect
+    broken = dialect.is_disconnect(cast("Any", exc), connection.connection.dbapi_connection, None)
+    failed: Any = DBAPIError.instance(
+        text,
+        None,
+        exc,
+        dialect.loaded_dbapi.Error,
+        hide_parameters=True,
+        connection_invalidated=broken,
+        dialect=dialect,
+    )
+    if connection_lost(failed):
+        connection.invalidate(exc)
+    return failed
 
 
 def insert_many(table: sa.Table, *, or_leave: bool = False) -> Many:
