@@ -284,5 +284,14 @@ def test_a_task_is_translated_as_the_sdk_does() -> None:
     theirs = conversions.to_compat_task(ParseDict(task, Task()))
     ours = types_v03.Task.model_validate(Old(proto=False).task(task))
     assert ours == theirs
-    item = json.encode({"task": task})
+    item = json.dump({"task": task})
     assert types_v03.Task.model_validate(json.decode(Old(proto=False).item(item))) == theirs
+
+
+def test_a_message_alone_is_translated_as_the_sdk_does() -> None:
+    message = {"messageId": "m", "role": "ROLE_AGENT", "parts": PARTS, "contextId": "c"}
+    theirs = conversions.to_compat_message(ParseDict(message, Message()))
+    sent = Old(proto=False).sent({"message": message})
+    assert types_v03.Message.model_validate(sent) == theirs
+    item = json.decode(Old(proto=False).item(json.dump({"message": message})))
+    assert types_v03.Message.model_validate(item) == theirs

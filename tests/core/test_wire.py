@@ -129,7 +129,7 @@ def test_the_data_of_an_event_is_never_encoded_again() -> None:
         seq=1, ts=AT, type="reasoning", status=RunStatus.RUNNING, data='{"odd" :  1.0e0}'
     )
     (item,) = TaskItems("t", "c", extended=True).items(event, RunStatus.RUNNING)
-    assert '"data":{"odd" :  1.0e0}' in item.body
+    assert b'"data":{"odd" :  1.0e0}' in item.body
 
 
 def test_an_artifact_is_an_artifact_update() -> None:
@@ -232,7 +232,7 @@ def task_of(
     run: Run, spoken: list[Spoken], *, history: int = 100, log_id: str | None = None
 ) -> JsonObject:
     """The task as printed, and proof that the protocol's own reader takes it, every member."""
-    text = "".join(snapshot.task_pieces(run, spoken, history_length=history, log_id=log_id))
+    text = b"".join(snapshot.task_pieces(run, spoken, history_length=history, log_id=log_id))
     ParseDict(json.decode(text), Task())  # strict: unknown fields raise
     return json.decode_object(text)
 
@@ -256,10 +256,11 @@ def test_the_task_of_a_queued_run_is_its_first_message() -> None:
 
 def test_a_waiting_task_shows_what_is_still_pending() -> None:
     left = PendingRequest(request_id="two", kind="question", text="and?")
+    both = [PENDING, left.to_json()]
     run = run_with(RunStatus.INPUT_REQUIRED, pending=(left,), last_seq=4)
     spoken = [
         Spoken(seq=2, type="input_required", data={"text": "one?", "pending": [PENDING]}),
-        Spoken(seq=3, type="input_required", data={"text": "and?", "pending": [PENDING, {}]}),
+        Spoken(seq=3, type="input_required", data={"text": "and?", "pending": both}),
     ]
     task = task_of(run, spoken)
     assert task["status"]["message"]["messageId"] == "t:3"

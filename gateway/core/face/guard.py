@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.core.face.body import MAX_BODY, Body, Refusal, check_structure
 from gateway.core.face.caller import LOCAL, PRINCIPAL
+from gateway.core.face.pacing import turn
 from gateway.core.face.refusals import unsupported_type
 
 CARD_PATH: Final = "/.well-known/agent-card.json"
@@ -107,7 +108,9 @@ class Guard:
         if content and not _JSON_TYPE.match(headers.get("content-type", "")):
             text = "send JSON with Content-Type: application/json"
             raise Refusal(415, "content_type", text, unsupported_type(scope["path"]))
+        await turn(len(content))
         check_structure(content)
+        await turn(len(content))
         return content
 
 

@@ -22,13 +22,14 @@ from gateway.core import json
 from gateway.core.face.answer import JsonText
 from gateway.core.face.caller import Caller, caller_of
 from gateway.core.face.operations import Operations
+from gateway.core.face.pacing import turn
 from gateway.core.face.refusals import jsonrpc_error, translated
 from gateway.core.face.stream import EventStream, Streams, Subscription, jsonrpc_framing
 from gateway.core.face.v03 import METHODS, Old
 from gateway.core.json import JsonObject
 
 Id: TypeAlias = str | int | float | None
-Unary: TypeAlias = Callable[[Caller, object], Awaitable[str]]
+Unary: TypeAlias = Callable[[Caller, object], Awaitable[list[bytes]]]
 Streaming: TypeAlias = Callable[[Caller, object], Awaitable[Subscription]]
 
 # Codes that 0.3 has; what came later is an internal error to its clients.
@@ -58,6 +59,7 @@ class JsonRpc:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await Request(scope, receive).body()
+        await turn(len(body))
         response = await self.answer(body, caller_of(scope, receive))
         await response(scope, receive, send)
 
@@ -65,19 +67,20 @@ class JsonRpc:
         request_id: Id = None
         try:
             envelope = _decoded(body)
+            await turn(len(body))
             request_id = _id_of(envelope)
             call = _call_of(envelope, request_id)
             if call.method in METHODS and caller.old:
                 return await self._answer_old(call, caller)
             return await self._answer(call, caller)
         except A2AError as exc:
-            return JsonText(json.encode(jsonrpc_error(request_id, exc)), caller=caller)
+            return JsonText([json.dump(jsonrpc_error(request_id, exc))], caller=caller)
 
     async def _answer(self, call: "_Call", caller: Caller) -> Response:
         if (operation := self._unary.get(call.method)) is not None:
             with translated(call.method):
                 result = await operation(caller, call.params)
-            return JsonText(_head(call.id), result, "}", caller=caller)
+            return JsonText([_head(call.id), *result, b"}"], caller=caller)
         if (streaming := self._streaming.get(call.method)) is not None:
             granted = await streaming(caller, call.params)
             return EventStream(self._streams, granted, jsonrpc_framing(call.id))
@@ -96,17 +99,17 @@ class JsonRpc:
                 return EventStream(self._streams, granted, framing)
             with translated(call.method):
                 result = await self._unary[meaning.method](caller, params)
-                shown = json.encode(meaning.result(old, json.decode_object(result)))
+                shown = json.dump(meaning.result(old, json.decode_object(b"".join(result))))
         except A2AError as exc:
             answer = jsonrpc_error(call.id, exc)
             code = answer["error"]["code"]
             answer["error"]["code"] = code if code in _OLD_CODES else -32603
-            return JsonText(json.encode(answer), caller=caller)
-        return JsonText(_head(call.id), shown, "}", caller=caller)
+            return JsonText([json.dump(answer)], caller=caller)
+        return JsonText([_head(call.id), shown, b"}"], caller=caller)
 
 
-def _head(request_id: Id) -> str:
-    return f'{{"jsonrpc":"2.0","id":{json.encode(request_id)},"result":'
+def _head(request_id: Id) -> bytes:
+    return b'{"jsonrpc":"2.0","id":%b,"result":' % json.dump(request_id)
 
 
 @dataclass(frozen=True, slots=True)

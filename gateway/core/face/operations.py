@@ -1,4 +1,4 @@
-"""The A2A operations of one agent: a caller and JSON parameters in, JSON text out.
+"""The A2A operations of one agent: a caller and JSON parameters in, pieces of JSON text out.
 
 Knows runs and A2A's forms, no transport. Streaming is `stream`'s, which shares `send`, `run` and
 `task`. Nothing here goes through protobuf: its JSON costs 27 ms of blocked loop a MB of text.
@@ -23,10 +23,13 @@ from gateway.core.messages import to_wire
 from gateway.core.outcomes import Sent
 from gateway.core.record import Result, Run
 from gateway.core.status import RunStatus
-from gateway.core.store.listing import RunQuery
+from gateway.core.store.listing import RunQuery, encode_cursor
 from gateway.core.tasks import Tasks
 
 HISTORY_DEFAULT: Final = 100  # messages of a task when the caller names no number
+# Bytes of a page of tasks, after which it ends with fewer than were asked for: artifacts have no
+# bound, and the page's token says where to go on.
+LIST_MAX: Final = 8 * 1024 * 1024
 
 
 class Operations:
@@ -77,7 +80,7 @@ class Operations:
         await self.push.after_send(push, sent.run)
         return sent
 
-    async def reply(self, caller: Caller, asked: SendParams, run: Run) -> str | None:
+    async def reply(self, caller: Caller, asked: SendParams, run: Run) -> bytes | None:
         """The whole answer to a message that its agent answers with a message; None for a task."""
         direct = self.face.direct
         if direct is None or caller.extended or asked.task_id or not direct(asked.message):
@@ -87,21 +90,20 @@ class Operations:
         if run.status is not RunStatus.COMPLETED or answer is None:
             return None
         said = to_wire(wire.said(f"{run.id}:{run.last_seq}", answer), context_id=run.context_id)
-        return f'{{"message":{json.encode(said)}}}'
+        return json.dump({"message": said})
 
     async def task(
         self, caller: Caller, run: Run, *, history: int | None = None, artifacts: bool = True
-    ) -> str:
+    ) -> list[bytes]:
         """The A2A task of a run, complete: what was split off its events is read back."""
         length = HISTORY_DEFAULT if history is None else history
         told = await recall(self.tasks, [run], length=length, artifacts=artifacts)
-        pieces = await self._printed(caller, run, told[run.id], length, artifacts)
-        return "".join(pieces)
+        return await self._printed(caller, run, told[run.id], length, artifacts)
 
     async def _printed(
         self, caller: Caller, run: Run, spoken: list[Spoken], length: int, artifacts: bool
-    ) -> list[str]:
-        pieces: list[str] = []
+    ) -> list[bytes]:
+        pieces: list[bytes] = []
         pace = Pace()
         for piece in snapshot.task_pieces(
             run,
@@ -122,22 +124,22 @@ class Operations:
 
     # -- the unary operations --------------------------------------------------------------------
 
-    async def send_message(self, caller: Caller, params: object) -> str:
+    async def send_message(self, caller: Caller, params: object) -> list[bytes]:
         self.admit(caller)
         asked = read_send(params)
         run = (await self.send(caller, asked)).run
         if (reply := await self.reply(caller, asked, run)) is not None:
-            return reply
+            return [reply]
         if not asked.return_immediately:
             run = await caller.hold(run.id, self.tasks.settled(caller.principal, run.id))
-        return f'{{"task":{await self.task(caller, run, history=asked.history)}}}'
+        return [b'{"task":', *await self.task(caller, run, history=asked.history), b"}"]
 
-    async def get_task(self, caller: Caller, params: object) -> str:
+    async def get_task(self, caller: Caller, params: object) -> list[bytes]:
         self.admit(caller)
         asked = read_task(params)
         return await self.task(caller, await self.run(caller, asked.id), history=asked.history)
 
-    async def list_tasks(self, caller: Caller, params: object) -> str:
+    async def list_tasks(self, caller: Caller, params: object) -> list[bytes]:
         self.admit(caller)
         asked = read_list(params)
         query = RunQuery(
@@ -152,48 +154,52 @@ class Operations:
         )
         page = await self.tasks.list_runs(caller.principal, query)
         told = await recall(self.tasks, page.runs, length=asked.history, artifacts=asked.artifacts)
-        pieces: list[str] = []
-        for run in page.runs:
-            pieces.append("," if pieces else "")
+        pieces = [b'{"tasks":[']
+        following, size = page.next_cursor or "", 0
+        for number, run in enumerate(page.runs):
+            if size > LIST_MAX:
+                following = encode_cursor(query, page.runs[number - 1])
+                break
+            pieces.append(b"," if number else b"")
             pieces += await self._printed(caller, run, told[run.id], asked.history, asked.artifacts)
-        return (
-            f'{{"tasks":[{"".join(pieces)}],"nextPageToken":{json.encode(page.next_cursor or "")},'
-            f'"pageSize":{asked.page_size},"totalSize":{page.total or 0}}}'
-        )
+            size = sum(len(piece) for piece in pieces)
+        about = {"nextPageToken": following, "pageSize": asked.page_size}
+        ending = json.dump(about | {"totalSize": page.total or 0})
+        return [*pieces, b"],", ending[1:]]
 
-    async def cancel_task(self, caller: Caller, params: object) -> str:
+    async def cancel_task(self, caller: Caller, params: object) -> list[bytes]:
         self.admit(caller)
         asked = read_task(params)
         await self.run(caller, asked.id)
         run = await caller.hold(asked.id, self.tasks.cancel(caller.principal, asked.id))
         return await self.task(caller, run)
 
-    async def extended_card(self, caller: Caller, params: object) -> str:
+    async def extended_card(self, caller: Caller, params: object) -> list[bytes]:
         del params
         self.admit(caller)
-        return self.face.page.body.decode()
+        return [self.face.page.body]
 
     # -- push notification configs ---------------------------------------------------------------
 
-    async def create_push(self, caller: Caller, params: object) -> str:
+    async def create_push(self, caller: Caller, params: object) -> list[bytes]:
         self.admit(caller)
         task_id, asked = read_create(params)
-        return json.encode(as_json(await self.push.create(await self.run(caller, task_id), asked)))
+        return [json.dump(as_json(await self.push.create(await self.run(caller, task_id), asked)))]
 
-    async def get_push(self, caller: Caller, params: object) -> str:
+    async def get_push(self, caller: Caller, params: object) -> list[bytes]:
         self.admit(caller)
         task_id, config_id = read_target(params)
-        return json.encode(as_json(await self.push.get(await self.run(caller, task_id), config_id)))
+        return [json.dump(as_json(await self.push.get(await self.run(caller, task_id), config_id)))]
 
-    async def list_push(self, caller: Caller, params: object) -> str:
+    async def list_push(self, caller: Caller, params: object) -> list[bytes]:
         self.admit(caller)
         task_id, size, token = read_page(params)
         found, following = await self.push.page(await self.run(caller, task_id), size, token)
         configs = [as_json(config) for config in found]
-        return json.encode({"configs": configs, "nextPageToken": following})
+        return [json.dump({"configs": configs, "nextPageToken": following})]
 
-    async def delete_push(self, caller: Caller, params: object) -> str:
+    async def delete_push(self, caller: Caller, params: object) -> list[bytes]:
         self.admit(caller)
         task_id, config_id = read_target(params)
         await self.push.delete(await self.run(caller, task_id), config_id)
-        return "{}"
+        return [b"{}"]

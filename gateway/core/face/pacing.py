@@ -10,6 +10,12 @@ TURN: Final = 256 * 1024  # characters: decoded and printed again in about 1 ms
 _STEP: Final = 512  # what a small item costs beside its characters, in characters
 
 
+async def turn(size: int) -> None:
+    """Let others run between two steps of work on something of this size, when it is large."""
+    if size > TURN:
+        await asyncio.sleep(0)
+
+
 class Pace:
     """The work of one request since others ran."""
 

@@ -21,7 +21,7 @@ from gateway.core.face.v03 import Old
 from gateway.core.json import JsonObject
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
-Unary: TypeAlias = Callable[[Caller, object], Awaitable[str]]
+Unary: TypeAlias = Callable[[Caller, object], Awaitable[list[bytes]]]
 Streaming: TypeAlias = Callable[[Caller, object], Awaitable[Subscription]]
 OldParams: TypeAlias = Callable[[Old, object], object]
 OldResult: TypeAlias = Callable[[Old, JsonObject], object]
@@ -93,10 +93,10 @@ def _unary(operation: Unary, *, old: bool = False) -> Endpoint:
 def _old(operation: Unary, read: OldParams, shown: OldResult) -> Endpoint:
     """An operation for callers of 0.3, parameters and result translated."""
 
-    async def translating(caller: Caller, params: object) -> str:
+    async def translating(caller: Caller, params: object) -> list[bytes]:
         old = Old(proto=True)
         result = await operation(_speaking_old(caller), read(old, params))
-        return json.encode(shown(old, json.decode_object(result)))
+        return [json.dump(shown(old, json.decode_object(b"".join(result))))]
 
     return _unary(translating, old=True)
 

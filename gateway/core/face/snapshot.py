@@ -1,4 +1,4 @@
-"""A run as an A2A task at one moment: status, history and artifacts, in JSON text.
+"""A run as an A2A task at one moment: status, history and artifacts, in JSON text, UTF-8.
 
 Pure: it is told what the run's events said (`Spoken`) and reads nothing. The text comes in pieces,
 one a message or artifact, so that whoever joins a large task can let others run in between.
@@ -33,13 +33,17 @@ def task_pieces(
     artifacts: bool = True,
     log_id: str | None = None,
     standing: JsonObject | None = None,
-) -> Iterator[str]:
+) -> Iterator[bytes]:
     """The A2A task of a run. `log_id`: the extension is active, so its facts are added,
     and `standing`: how alive an active run looks, or where it is queued."""
     current = status_message(run, spoken)
-    yield f'{{"id":{json.encode(run.id)},"contextId":{json.encode(run.context_id)},"status":'
-    said = "" if current is None else f',"message":{_message(current, run)}'
-    yield f'{{"state":"{TASK_STATES[run.status]}","timestamp":"{iso(run.status_at)}"{said}}}'
+    ids = f'"id":{json.encode(run.id)},"contextId":{json.encode(run.context_id)}'
+    status = f'"state":"{TASK_STATES[run.status]}","timestamp":"{iso(run.status_at)}"'
+    yield f'{{{ids},"status":{{{status}'.encode()
+    if current is not None:
+        yield b',"message":'
+        yield _message(current, run)
+    yield b"}"
     if artifacts:
         yield from _listed("artifacts", _artifacts(run, spoken))
     history = history_of(run, spoken, current, history_length)
@@ -50,8 +54,8 @@ def task_pieces(
             extension.LAST_SEQ_KEY: run.last_seq,
             **(standing or {}),
         }
-        yield f',"metadata":{json.encode({extension.URI: facts})}'
-    yield "}"
+        yield b',"metadata":' + json.dump({extension.URI: facts})
+    yield b"}"
 
 
 def status_message(run: Run, spoken: Sequence[Spoken]) -> Message | None:
@@ -83,7 +87,7 @@ def history_of(
     return found[-length:] if length else []
 
 
-def _artifacts(run: Run, spoken: Sequence[Spoken]) -> Iterator[str]:
+def _artifacts(run: Run, spoken: Sequence[Spoken]) -> Iterator[bytes]:
     """The run's artifacts, the newest of each id, and its answer as the last."""
     found: dict[str, JsonObject] = {}
     for event in spoken:
@@ -97,19 +101,19 @@ def _artifacts(run: Run, spoken: Sequence[Spoken]) -> Iterator[str]:
     ):
         found.pop(wire.FINAL_RESPONSE, None)
         found[wire.FINAL_RESPONSE] = wire.answer_of(answer)
-    return (json.encode(artifact) for artifact in found.values())
+    return (json.dump(artifact) for artifact in found.values())
 
 
-def _listed(name: str, items: Iterator[str]) -> Iterator[str]:
+def _listed(name: str, items: Iterator[bytes]) -> Iterator[bytes]:
     """A member with a list; nothing at all for an empty one, as protobuf prints it."""
-    opening = f',"{name}":['
+    opening = f',"{name}":['.encode()
     for item in items:
         yield opening
         yield item
-        opening = ","
-    if opening == ",":
-        yield "]"
+        opening = b","
+    if opening == b",":
+        yield b"]"
 
 
-def _message(message: Message, run: Run) -> str:
-    return json.encode(messages.to_wire(message, task_id=run.id, context_id=run.context_id))
+def _message(message: Message, run: Run) -> bytes:
+    return json.dump(messages.to_wire(message, task_id=run.id, context_id=run.context_id))

@@ -31,11 +31,12 @@ from gateway.core.status import TERMINAL, WAITING, RunStatus
 from gateway.core.store.entry import Recorded
 
 BATCH: Final = 256 * 1024  # characters of one write: encoded in about 1 ms of blocked loop
-# What clients that split lines as Unicode does (httpx, so the Python SDK) take for a line's end.
-_LINE_ENDS: Final = {char: f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"}
+# What clients that split lines as Unicode does (httpx, so the Python SDK) take for a line's end:
+# JSON lets these three stand in a string as they are.
+_LINE_ENDS: Final = {char.encode(): b"\\u%04x" % ord(char) for char in "\x85\u2028\u2029"}
 
 
-def _as_it_is(item: str) -> str:
+def _as_it_is(item: bytes) -> bytes:
     return item
 
 
@@ -49,23 +50,22 @@ class Framing:
     head: bytes
     tail: bytes
     error: Callable[[A2AError], JsonObject]
-    dress: Callable[[str], str] = _as_it_is
+    dress: Callable[[bytes], bytes] = _as_it_is
 
     def encode(self, items: Sequence[Item]) -> bytes:
         pieces: list[bytes] = []
         for item in items:
             if item.seq is not None:
                 pieces.append(b"id: %d\n" % item.seq)
-            body = _one_line(self.dress(item.body)).encode()
+            body = _one_line(self.dress(item.body))
             pieces += (b"data: ", self.head, body, self.tail, b"\n\n")
         return b"".join(pieces)
 
     def encode_error(self, error: A2AError) -> bytes:
-        return f"event: error\ndata: {_one_line(json.encode(self.error(error)))}\n\n".encode()
+        return b"event: error\ndata: %b\n\n" % _one_line(json.dump(self.error(error)))
 
 
-def _one_line(text: str) -> str:
-    """`text` without line ends: JSON lets three of them stand in a string as they are."""
+def _one_line(text: bytes) -> bytes:
     if not text.isascii():
         for char, escaped in _LINE_ENDS.items():
             if char in text:
@@ -74,13 +74,13 @@ def _one_line(text: str) -> str:
 
 
 def jsonrpc_framing(
-    request_id: str | float | None, dress: Callable[[str], str] = _as_it_is
+    request_id: str | float | None, dress: Callable[[bytes], bytes] = _as_it_is
 ) -> Framing:
     head = f'{{"jsonrpc":"2.0","id":{json.encode(request_id)},"result":'
     return Framing(head.encode(), b"}", lambda error: jsonrpc_error(request_id, error), dress)
 
 
-def rest_framing(dress: Callable[[str], str] = _as_it_is) -> Framing:
+def rest_framing(dress: Callable[[bytes], bytes] = _as_it_is) -> Framing:
     return Framing(b"", b"", build_rest_error_payload, dress)
 
 
@@ -146,14 +146,14 @@ class Streams:
         """The bare task (its ids, its log), then the events: they tell the rest. No SSE id on it,
         the reader's cursor stays where it was."""
         task = await self._operations.task(caller, run, history=0, artifacts=False)
-        return replace(_replay(caller, run), first=Item(body=f'{{"task":{task}}}'))
+        return replace(_replay(caller, run), first=Item(body=_first(task)))
 
     async def _from_now(self, caller: Caller, run: Run) -> Subscription:
         task = await self._operations.task(caller, run)
         return Subscription(
             caller=caller,
             run=run,
-            first=Item(body=f'{{"task":{task}}}', seq=run.last_seq or None),
+            first=Item(body=_first(task), seq=run.last_seq or None),
             after=run.last_seq,
             seen=run.status,
         )
@@ -199,6 +199,10 @@ class Streams:
         return await self._operations.tasks.whole(run, event)
 
 
+def _first(task: Sequence[bytes]) -> bytes:
+    return b"".join([b'{"task":', *task, b"}"])
+
+
 def _interrupts(event: Recorded, seen: RunStatus) -> bool:
     """True when a plain client's stream ends with this event: the run ended, or asks somebody."""
     if event.status in WAITING:
@@ -206,7 +210,7 @@ def _interrupts(event: Recorded, seen: RunStatus) -> bool:
     return event.status in TERMINAL
 
 
-def _only(caller: Caller, run: Run, reply: str) -> Subscription:
+def _only(caller: Caller, run: Run, reply: bytes) -> Subscription:
     """A stream of one item: specification 3.1.2, a stream with a message holds nothing else."""
     first = Item(body=reply)
     return Subscription(caller=caller, run=run, first=first, after=0, seen=run.status, over=True)

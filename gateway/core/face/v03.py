@@ -152,9 +152,10 @@ class Old:
     # -- out -------------------------------------------------------------------------------------
 
     def sent(self, answer: JsonObject) -> JsonObject:
-        """SendMessage's answer: the task itself, or (proto) in its wrapper."""
-        task = self.task(answer["task"])
-        return {"task": task} if self._proto else task
+        """SendMessage's answer: the task or message itself, or (proto) in its wrapper."""
+        ((name, value),) = answer.items()
+        made = self.task(value) if name == "task" else self._message(value)
+        return {name: made} if self._proto else made
 
     def task(self, task: JsonObject) -> JsonObject:
         made = {**task, "status": self._status(task["status"])}
@@ -164,11 +165,11 @@ class Old:
             made["artifacts"] = [self._artifact(artifact) for artifact in task["artifacts"]]
         return made if self._proto else {"kind": "task", **made}
 
-    def item(self, body: str) -> str:
+    def item(self, body: bytes) -> bytes:
         """A stream item of 1.0, in JSON text, as 0.3's."""
         ((name, value),) = json.decode_object(body).items()
-        if name == "task":
-            return json.encode(self.sent({name: value}))
+        if name in ("task", "message"):
+            return json.dump(self.sent({name: value}))
         made: JsonObject = {**value}
         if name == "statusUpdate":
             state = value["status"]["state"]
@@ -176,7 +177,7 @@ class Old:
             made["final"] = state in _ENDS or (state in _ASKS and not self._extended)
         else:
             made["artifact"] = self._artifact(value["artifact"])
-        return json.encode({name: made} if self._proto else {"kind": _KINDS[name], **made})
+        return json.dump({name: made} if self._proto else {"kind": _KINDS[name], **made})
 
     def pushes(self, answer: JsonObject) -> object:
         """What lists the configs of a task."""

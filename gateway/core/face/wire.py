@@ -38,9 +38,9 @@ _URI: Final = json.encode(extension.URI)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One A2A stream item as JSON text; `seq` when an event is complete with it."""
+    """One A2A stream item as JSON text in UTF-8; `seq` when an event is complete with it."""
 
-    body: str
+    body: bytes
     seq: int | None = None
 
 
@@ -128,9 +128,8 @@ class TaskItems:
         at = iso(event.ts)
         status = f'{{"state":"{TASK_STATES[event.status]}","timestamp":"{at}"{message}}}'
         metadata = self._metadata(event, at)
-        return Item(
-            body=f'{{"statusUpdate":{{{self._ids},"status":{status}{metadata}}}}}', seq=event.seq
-        )
+        body = f'{{"statusUpdate":{{{self._ids},"status":{status}{metadata}}}}}'
+        return Item(body=body.encode(), seq=event.seq)
 
     def _metadata(self, event: Recorded, at: str) -> str:
         if not self._extended:
@@ -159,7 +158,8 @@ class TaskItems:
     ) -> Item:
         flags = f'"append":{json.encode(append)},"lastChunk":{json.encode(last)}'
         body = f'{self._ids},"artifact":{json.encode(artifact)},{flags}{metadata}'
-        return Item(body=f'{{"artifactUpdate":{{{body}}}}}', seq=seq if last else None)
+        item = f'{{"artifactUpdate":{{{body}}}}}'
+        return Item(body=item.encode(), seq=seq if last else None)
 
 
 def artifact_of(data: Mapping[str, Any]) -> JsonObject:

@@ -167,7 +167,7 @@ class Delivery:
         def at_s() -> int:
             return self._means.clock() // SECOND
 
-        return await self._means.webhooks.post(self._config, event_id, item.body.encode(), at_s)
+        return await self._means.webhooks.post(self._config, event_id, item.body, at_s)
 
     async def _give_up(self, error: str) -> None:
         self._warn(f"{error}; nothing more is sent to it")
