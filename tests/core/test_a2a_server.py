@@ -336,7 +336,8 @@ async def test_a_blocking_send_is_not_over_when_only_the_remote_was_noted(tmp_pa
         async with anyio.create_task_group() as group:
             group.start_soon(block)
             puppet = await puppets.next()
-            live = on.tasks.log._live[puppet.run.id]  # pyright: ignore[reportPrivateUsage]
+            live = on.tasks.log._live.find(puppet.run.id)  # pyright: ignore[reportPrivateUsage]
+            assert live is not None
             with anyio.fail_after(5):
                 while not live.waiters:
                     await anyio.lowlevel.checkpoint()

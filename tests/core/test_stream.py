@@ -382,7 +382,8 @@ async def test_a_stream_whose_reader_left_lets_go_of_the_log(tmp_path: Path) -> 
     async with puppet_theatre(tmp_path) as (on, puppets):
         async with streaming(on, "SendStreamingMessage", params("go")) as events:
             run_id = (await anext(events)).data["result"]["task"]["id"]
-            live = on.tasks.log._live[run_id]  # pyright: ignore[reportPrivateUsage]
+            live = on.tasks.log._live.find(run_id)  # pyright: ignore[reportPrivateUsage]
+            assert live is not None
             puppet = await puppets.next()
             await anext(events)
             with anyio.fail_after(5):
