@@ -13,6 +13,7 @@ from gateway.core import json
 from gateway.core.characters import cut
 from gateway.core.json import JsonObject
 
+POINTER_MAX: Final = 512  # characters; what lies deeper is taken with the member that holds it
 REFS: Final = "artifact_refs"
 TRUNCATED: Final = "\n...[truncated, see artifact_refs]"
 
@@ -143,8 +144,9 @@ def _members(data: JsonObject, inline: JsonObject, limits: Limits) -> Iterator[_
                 yield from _members_of_request(data[PENDING][at], request, at)
         elif key != REFS and isinstance(value, dict | list | str):
             size = _size(cast("object", value))
-            if key not in _KEPT or size > limits.event:
-                yield _Member(f"/{_escape(key)}", inline, data, key, size)
+            pointer = f"/{_escape(key)}"
+            if len(pointer) <= POINTER_MAX and (key not in _KEPT or size > limits.event):
+                yield _Member(pointer, inline, data, key, size)
 
 
 def _members_of_request(source: Any, request: Any, at: int) -> Iterator[_Member]:
@@ -201,7 +203,8 @@ def _walk(value: Any, pointer: str, limits: Limits, taken: dict[str, Payload]) -
     if isinstance(value, str):
         name = pointer.rsplit("/", 1)[-1]
         limit = limits.output if name in _OUTPUT_FIELDS else limits.text
-        if len(value) > limit or len(json.utf8(value)) > limit:
+        too_long = len(value) > limit or len(json.utf8(value)) > limit
+        if too_long and len(pointer) <= POINTER_MAX:
             taken[pointer] = _payload(pointer, value)
             return _preview(value, limit)
     return value

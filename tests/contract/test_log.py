@@ -17,7 +17,7 @@ from gateway.core.errors import (
     PayloadNotFoundError,
     RequestConflictError,
 )
-from gateway.core.events import AgentMessage, CommandFinished, RunStarted
+from gateway.core.events import AgentMessage, ArtifactAdded, CommandFinished, RunStarted
 from gateway.core.record import AfterTerminalError, Remote, apply
 from gateway.core.secrets import Mask
 from gateway.core.status import TERMINAL, RunStatus
@@ -309,6 +309,18 @@ async def test_four_megabytes_come_back_whole(store: Store) -> None:
     assert len(event.data) < 5000
     [payload] = await log.payloads("r", 2)
     assert payload.content.decode() == output
+
+
+async def test_a_text_behind_a_long_name_is_taken_with_what_holds_it(store: Store) -> None:
+    # The pointer to it is longer than its column: PostgreSQL refused the event and ended the run.
+    parts = [{"data": {"k" * 700: "x" * 5000}}]
+    await store.log.create(RUN, SESSION, None)
+    writer = a_writer(store.log, RUN)
+    await writer.emit(RunStarted(), ArtifactAdded(artifact_id="a", parts=parts))
+    await writer.flush()
+    log = await store.reopen()
+    [payload] = await log.payloads("r", 2)
+    assert (payload.pointer, json.decode(payload.content)) == ("/parts", parts)
 
 
 async def test_an_unknown_payload_names_those_there_are(log: RunLog) -> None:
