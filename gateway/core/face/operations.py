@@ -114,7 +114,8 @@ class Operations:
             standing=None if run.terminal or not caller.extended else self._standing(run),
         ):
             pieces.append(piece)
-            await pace.spent(len(piece))
+            if pace.over(len(piece)):
+                await pace.rest()
         return pieces
 
     def _standing(self, run: Run) -> JsonObject:

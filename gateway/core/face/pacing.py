@@ -24,9 +24,12 @@ class Pace:
     def __init__(self) -> None:
         self._done = 0
 
-    async def spent(self, characters: int) -> None:
-        """So much was worked on; returns after others have run when it is their turn."""
+    def over(self, characters: int) -> bool:
+        """So much was worked on; True when it is others' turn: then call `rest`."""
         self._done += characters + _STEP
-        if self._done > TURN:
-            self._done = 0
-            await asyncio.sleep(0)
+        return self._done > TURN
+
+    async def rest(self) -> None:
+        """Let others run."""
+        self._done = 0
+        await asyncio.sleep(0)

@@ -214,35 +214,38 @@ def _bounded(raw: JsonObject) -> Message:
         message = messages.from_wire(raw)
     except InvalidMessageError as exc:
         raise InvalidParamsError(str(exc), _facts("message")) from exc
-    structured = len(json.encode(message.metadata)) if message.metadata else 0
-    parts: list[Part] = []
-    for number, part in enumerate(message.parts):
-        where = f"message.parts[{number}]"
-        match part:
-            case TextPart(text=text):
-                if len(text) > TEXT_MAX:
-                    raise InvalidParamsError(
-                        f"{where}.text has {len(text)} characters; a text has at most {TEXT_MAX}: "
-                        "send more as several parts, or as a file that the text names",
-                        _facts(where),
-                    )
-                parts.append(part)
-            case DataPart(data=data):
-                structured += len(json.encode(data))
-                parts.append(part)
-            case FilePart():
-                parts.append(_canonical(part, where))
+    parts = tuple(
+        _taken(part, f"message.parts[{number}]") for number, part in enumerate(message.parts)
+    )
+    structured = sum(len(json.encode(part.data)) for part in parts if isinstance(part, DataPart))
+    if message.metadata:
+        structured += len(json.encode(message.metadata))
     if structured > DATA_MAX:
         raise InvalidParamsError(
             f"the message's data and metadata have {structured} characters as JSON; they may "
             f"have {DATA_MAX}: send more as text or as a file",
             _facts("message"),
         )
+    if not structured and parts == message.parts:
+        return message
     return replace(
         message,
         parts=tuple(_whole_part(part) for part in parts),
         metadata=messages.whole_numbers(message.metadata),
     )
+
+
+def _taken(part: Part, where: str) -> Part:
+    """The part in the form that is kept. Raises: InvalidParamsError."""
+    if isinstance(part, FilePart):
+        return _canonical(part, where)
+    if isinstance(part, TextPart) and len(part.text) > TEXT_MAX:
+        raise InvalidParamsError(
+            f"{where}.text has {len(part.text)} characters; a text has at most {TEXT_MAX}: "
+            "send more as several parts, or as a file that the text names",
+            _facts(where),
+        )
+    return part
 
 
 def _canonical(part: FilePart, where: str) -> FilePart:

@@ -42,7 +42,8 @@ async def recall(
                     continue
             data = await tasks.whole(run, event)
             spoken.append(Spoken(seq=event.seq, type=event.type, data=data))
-            await pace.spent(size)
+            if pace.over(size):
+                await pace.rest()
         told[run.id] = spoken[::-1]
     return told
 
