@@ -116,6 +116,9 @@ class Limits(_Wire):
     max_cost_usd: Annotated[float, Field(gt=0)] | None = None
 
 
+CWD_MAX: Final = 1024  # characters; it stands in indexes, whose rows PostgreSQL bounds at 2.7 KB
+
+
 class Parent(_Wire):
     """The run from within which this one is asked for, as the caller knows it; `depth` is how
     deep that run itself stands, 0 for one that no run asked for."""
@@ -134,7 +137,7 @@ class CodingRequest(_Wire):
     correlation only.
     """
 
-    cwd: str | None = None
+    cwd: Annotated[str, Field(max_length=CWD_MAX)] | None = None
     role: Annotated[str, Field(max_length=64)] | None = None
     nickname: Annotated[str, Field(pattern=NAME_PATTERN)] | None = None
     profile: Profile | None = None
