@@ -17,7 +17,7 @@ from gateway.core.face.serving import run
 from gateway.core.store.open import open_log
 from tests.bench import tables
 from tests.bench.bigstore import fill, measure
-from tests.bench.caller import EXTENSION, Target, concurrent
+from tests.bench.caller import EXTENSION, Target, concurrent, sequential
 from tests.bench.runs import PROMPTS, Row, bare, entry_times, timed
 from tests.bench.speed import CALLERS, compared, idle_bytes, large_outputs, serving, streamed
 from tests.demo.stage import private_folder, stage
@@ -72,7 +72,10 @@ async def _runs(folder: Path, arguments: argparse.Namespace) -> None:
 
 
 async def _profile(folder: Path, arguments: argparse.Namespace) -> None:
-    """Where our server's time goes, under sends at once and under one stream after another."""
+    """Where our server's time goes, under sends at once, one at a time, and under streams."""
+
+    async def alone(target: Target) -> None:
+        await sequential(target, CALLERS)
 
     async def sends(target: Target) -> None:
         await concurrent(target, CALLERS, CALLERS * 20)
@@ -81,7 +84,7 @@ async def _profile(folder: Path, arguments: argparse.Namespace) -> None:
         await streamed(target, target.send("events 5000", EXTENSION, stream=True))
 
     suffix = ".calls" if arguments.calls else ".samples"
-    for name, load in (("sends", sends), ("streams", streams)):
+    for name, load in (("sends", sends), ("alone", alone), ("streams", streams)):
         file = folder / f"{name}{suffix}"
         async with serving("ours", str(folder / name / "runs.db"), file) as target:
             with anyio.move_on_after(PROFILED_S):

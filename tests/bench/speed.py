@@ -21,6 +21,7 @@ import anyio
 from gateway.core import json
 from tests.bench.caller import (
     EXTENSION,
+    Connection,
     RefusedError,
     Streamed,
     Target,
@@ -82,6 +83,7 @@ class Figures:
     """One server's samples, a value a round (`sends`: a value a send)."""
 
     sends: list[float] = field(default_factory=list[float])
+    cpu_per_send: list[float] = field(default_factory=list[float])
     tasks_per_s: list[float] = field(default_factory=list[float])
     cpu_per_task: list[float] = field(default_factory=list[float])
     events_per_s: list[float] = field(default_factory=list[float])
@@ -102,7 +104,9 @@ class Figures:
 
 
 async def _sequential(target: Target, figures: Figures) -> None:
+    before = cpu_s(target.pid)
     figures.sends += await sequential(target, SENDS)
+    figures.cpu_per_send.append((cpu_s(target.pid) - before) / SENDS)
 
 
 async def _concurrent(target: Target, figures: Figures) -> None:
@@ -175,27 +179,37 @@ async def compared(rounds: int, databases: dict[str, str]) -> dict[str, Figures]
 
 @dataclass(frozen=True, slots=True)
 class Large:
-    """Two large outputs: seconds to the end of the run, and the longest another caller waited."""
+    """Two large outputs: seconds to the end of the run, and the longest another caller waited;
+    `without`: how long that caller waited at most in the same time when nothing else went on."""
 
     taken: float
     longest_wait: float
+    without: float
 
 
 async def large_outputs(target: Target, size: int) -> Large:
     """A blocking send of a run with two command outputs, beside a caller who asks for health."""
     busy, beside = await target.connect(), await target.connect()
-    longest = 0.0
     began = time.perf_counter()
     answer = busy.ask(target.send(f"output {size}"))
-    while not answer.done():
-        asked = time.perf_counter()
-        await beside.ask(target.get("/healthz"))
-        longest = max(longest, time.perf_counter() - asked)
+    longest = await _longest_wait(target, beside, answer.done)
     completed(answer.result())
     taken = time.perf_counter() - began
+    until = time.perf_counter() + taken
+    without = await _longest_wait(target, beside, lambda: time.perf_counter() > until)
     busy.close()
     beside.close()
-    return Large(taken, longest)
+    return Large(taken, longest, without)
+
+
+async def _longest_wait(target: Target, caller: Connection, over: Callable[[], bool]) -> float:
+    """Seconds that one health check took at most, of many in a row."""
+    longest = 0.0
+    while not over():
+        asked = time.perf_counter()
+        await caller.ask(target.get("/healthz"))
+        longest = max(longest, time.perf_counter() - asked)
+    return longest
 
 
 async def idle_bytes(target: Target, count: int) -> float:

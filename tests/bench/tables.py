@@ -45,6 +45,7 @@ _LINES: Final[tuple[tuple[str, Callable[[Figures], list[float]], Callable[[float
     (f"tasks/s, {CALLERS} blocking sends at once", lambda f: f.tasks_per_s, lambda v: f"{v:,.0f}"),
     ("server CPU us a task, at once", lambda f: f.cpu_per_task, us),
     ("blocking send, one at a time, median us", lambda f: f.sends, us),
+    ("server CPU us a send, one at a time", lambda f: f.cpu_per_send, us),
     (f"events/s, one stream of {EVENTS:,}", lambda f: f.events_per_s, lambda v: f"{v:,.0f}"),
     ("server CPU us an event", lambda f: f.cpu_per_event, us),
     ("us an event, events 50-550", lambda f: f.early, us),
@@ -67,7 +68,7 @@ def servers(figures: Mapping[str, Figures], rounds: int) -> None:
     for title, read, shown in _LINES:
         values = [read(figures[name]) for name in names]
         table.add_row(title, *(shown(median(value)) if value else "-" for value in values))
-    table.add_row("the same, 99th percentile us", *(us(figures[n].slow_send) for n in names))
+    table.add_row("blocking send, 99th percentile us", *(us(figures[n].slow_send) for n in names))
     CONSOLE.print(table)
     _ratios(figures)
 
@@ -86,6 +87,7 @@ def _ratios(figures: Mapping[str, Figures]) -> None:
             lambda o: _mean(floor.cpu_per_task) / _mean(o.cpu_per_task),
         ),
         ("blocking send of sdk", "<= 0.7", lambda o: o.send / sdk.send),
+        ("CPU a send, ours of sdk", "", lambda o: _mean(o.cpu_per_send) / _mean(sdk.cpu_per_send)),
         ("events/s of sdk", ">= 20", lambda o: median(o.events_per_s) / median(sdk.events_per_s)),
         (
             "CPU an event, sdk of ours",
@@ -108,6 +110,7 @@ def extremes(large: Large, size: int, subscribers: int, each: float) -> None:
     table = _table("large and many", "", "measured", "bound")
     table.add_row(f"run with two outputs of {size / 1e6:,.0f} MB, ms", ms(large.taken), "")
     table.add_row("another caller's longest wait meanwhile, ms", ms(large.longest_wait), "30")
+    table.add_row("the same with nothing going on, ms", ms(large.without), "")
     table.add_row(f"KB each of {subscribers:,} idle subscribers", f"{each / 1024:.1f}", "40")
     CONSOLE.print(table)
 
