@@ -194,6 +194,27 @@ def test_only_the_last_piece_of_a_large_artifact_carries_the_seq() -> None:
     assert [item.seq for item in items] == [None, None, None, 7]
 
 
+def test_a_text_too_long_for_one_item_is_an_artifact_and_the_message_says_which() -> None:
+    big = "x" * (wire.PIECE + 1)
+    items = TaskItems("t", "c", extended=True).items(
+        recorded("agent_message", {"text": big}), RunStatus.RUNNING
+    )
+    *updates, said = [json.decode(item.body) for item in items]
+    artifacts = [update["artifactUpdate"]["artifact"] for update in updates]
+    assert {artifact["artifactId"] for artifact in artifacts} == {"t:7"}
+    assert "".join(artifact["parts"][0]["text"] for artifact in artifacts) == big
+    assert [update["artifactUpdate"]["lastChunk"] for update in updates] == [False, True]
+    text = said["statusUpdate"]["status"]["message"]["parts"][0]["text"]
+    assert text.endswith("[truncated, see artifact t:7]")
+    assert len(text) < 5000
+    assert [item.seq for item in items] == [None, None, 7]
+
+    run = run_with(RunStatus.RUNNING, last_seq=7)
+    task = task_of(run, [Spoken(seq=7, type="agent_message", data={"text": big})])
+    assert task["history"][1]["parts"][0]["text"] == text
+    assert task["artifacts"][0]["parts"] == [{"text": big}]
+
+
 def test_an_artifact_without_parts_is_one_update() -> None:
     data: JsonObject = {"artifact_id": "a", "parts": []}
     items = bodies(recorded("artifact_added", data), extended=True)

@@ -83,7 +83,7 @@ def history_of(
     for event in spoken:
         message = wire.message_of(run.id, event.seq, event.type, event.data)
         if message is not None and (current is None or message.message_id != current.message_id):
-            found.append(message)
+            found.append(wire.without_overlong(message, f"{run.id}:{event.seq}")[0])
     return found[-length:] if length else []
 
 
@@ -95,6 +95,10 @@ def _artifacts(run: Run, spoken: Sequence[Spoken]) -> Iterator[bytes]:
             artifact = wire.artifact_of(event.data) | {"parts": event.data["parts"]}
             found.pop(artifact["artifactId"], None)
             found[artifact["artifactId"]] = artifact
+        elif (message := wire.message_of(run.id, event.seq, event.type, event.data)) is not None:
+            overlong = wire.without_overlong(message, f"{run.id}:{event.seq}")[1]
+            if overlong is not None:
+                found[overlong["artifactId"]] = overlong
     result = run.result or Result()
     if run.status is RunStatus.COMPLETED and (
         answer := wire.answer_parts(result.final_response, result.structured_output)

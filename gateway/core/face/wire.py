@@ -6,7 +6,7 @@ which item is one table, the functions `message_of` and `TaskItems.items`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from gateway.core import extension, json, messages, redact
@@ -30,6 +30,8 @@ COMPLETED_TYPE: Final = "run_completed"
 # Events whose text or parts leave as A2A parts, which are always complete.
 SPOKEN_TYPES: Final = frozenset({*MESSAGE_TYPES, ARTIFACT_TYPE, COMPLETED_TYPE})
 ASKING_TYPES: Final = frozenset({"input_required", "auth_required"})
+OVERLONG: Final = "message"  # the name of the artifact that has a message's long texts whole
+_CUT: Final = 4096  # characters of such a text that stay in the message
 PIECE: Final = 1024 * 1024  # characters; longer texts leave as appended artifact parts
 
 _HAS_REFS: Final = f'"{redact.REFS}"'
@@ -68,6 +70,21 @@ def message_of(run_id: str, seq: int, type_: str, data: Mapping[str, Any]) -> Me
             return _added(own_id, data)
         case _:
             return None
+
+
+def without_overlong(message: Message, artifact_id: str) -> tuple[Message, JsonObject | None]:
+    """The message with its texts over `PIECE` cut short, and the artifact that has them whole: a
+    message travels in one item, an artifact in as many as it takes."""
+    whole = [
+        part for part in message.parts if isinstance(part, TextPart) and len(part.text) > PIECE
+    ]
+    if not whole:
+        return message, None
+    note = f"\n...[truncated, see artifact {artifact_id}]"
+    parts = tuple(TextPart(text=p.text[:_CUT] + note) if p in whole else p for p in message.parts)
+    artifact = {"artifactId": artifact_id, "name": OVERLONG}
+    made = artifact | {"parts": [messages.part_to_wire(part) for part in whole]}
+    return replace(message, parts=parts), made
 
 
 def said(message_id: str, text: object) -> Message:
@@ -118,7 +135,11 @@ class TaskItems:
         if event.type == COMPLETED_TYPE:
             return [*self._final_response(data), self._status(event, "")]
         message = message_of(self._run_id, event.seq, event.type, data)
-        return [self._status(event, "" if message is None else self._message(message))]
+        if message is None:
+            return [self._status(event, "")]
+        short, overlong = without_overlong(message, f"{self._run_id}:{event.seq}")
+        pieces = self._in_pieces(overlong, overlong["parts"], None) if overlong else ()
+        return [*pieces, self._status(event, self._message(short))]
 
     def _message(self, message: Message) -> str:
         wire = messages.to_wire(message, task_id=self._run_id, context_id=self._context_id)
@@ -138,20 +159,24 @@ class TaskItems:
         return f',"metadata":{{{_URI}:{{{about}}}}}'
 
     def _artifact(self, event: Recorded, data: JsonObject) -> Iterator[Item]:
-        artifact = artifact_of(data)
-        pieces = _pieces(data["parts"])
+        return self._in_pieces(artifact_of(data), data["parts"], event)
+
+    def _in_pieces(
+        self, artifact: JsonObject, all_parts: Iterable[JsonObject], event: Recorded | None
+    ) -> Iterator[Item]:
+        """An artifact in updates of bounded size; the last carries the event that it is."""
+        pieces = _pieces(all_parts)
         for number, parts in enumerate(pieces):
             last = number == len(pieces) - 1
-            metadata = self._metadata(event, iso(event.ts)) if last else ""
-            yield self._update({**artifact, "parts": parts}, number > 0, last, metadata, event.seq)
+            metadata, seq = "", None
+            if event is not None and last:
+                metadata, seq = self._metadata(event, iso(event.ts)), event.seq
+            yield self._update({**artifact, "parts": parts}, number > 0, last, metadata, seq)
 
     def _final_response(self, data: JsonObject) -> Iterator[Item]:
         """The answer precedes COMPLETED; only that second item carries the event's seq."""
-        answer = answer_parts(data.get("final_response"), data.get("structured_output"))
-        pieces = _pieces(answer) if answer else []
-        for number, parts in enumerate(pieces):
-            last = number == len(pieces) - 1
-            yield self._update(answer_of(parts), number > 0, last, "", None)
+        if answer := answer_parts(data.get("final_response"), data.get("structured_output")):
+            yield from self._in_pieces(answer_of([]), answer, None)
 
     def _update(
         self, artifact: JsonObject, append: bool, last: bool, metadata: str, seq: int | None
@@ -159,7 +184,7 @@ class TaskItems:
         flags = f'"append":{json.encode(append)},"lastChunk":{json.encode(last)}'
         body = f'{self._ids},"artifact":{json.encode(artifact)},{flags}{metadata}'
         item = f'{{"artifactUpdate":{{{body}}}}}'
-        return Item(body=item.encode(), seq=seq if last else None)
+        return Item(body=item.encode(), seq=seq)
 
 
 def artifact_of(data: Mapping[str, Any]) -> JsonObject:
