@@ -14,6 +14,7 @@
       PayloadNotFoundError    payload_not_found
       PushConfigNotFoundError push_config_not_found
       FencedError             fenced               (this process no longer owns the run)
+      ServerStoppingError     server_stopping
       StorageError            storage_full | storage_unavailable
       DatabaseUnusableError   database_unusable    (at the start of a server alone)
 
@@ -140,6 +141,13 @@ class FencedError(CoreError):
 
     def __init__(self, run_id: str) -> None:
         super().__init__(f"run {run_id} is owned by another process")
+
+
+class ServerStoppingError(CoreError):
+    code = "server_stopping"
+
+    def __init__(self) -> None:
+        super().__init__("the server is stopping; say it again when it is back")
 
 
 class StorageError(CoreError):

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from gateway.core import endings
 from gateway.core.clock import Clock
 from gateway.core.driver import DriverFactory
-from gateway.core.errors import FencedError, RunNotFoundError, StorageError
+from gateway.core.errors import FencedError, RunNotFoundError, ServerStoppingError, StorageError
 from gateway.core.events import Event, Rejected
 from gateway.core.liveness import stall_due
 from gateway.core.messages import Message
@@ -27,6 +27,7 @@ from gateway.core.store.log import RunLog
 from gateway.core.writer import RunWriter
 
 STOP_GRACE_S: Final = 5.0  # what drivers get to end their agents when the server stops
+SAID_GRACE_S: Final = 0.5  # and then what is still being said to them
 ADOPT_RETRY_S: Final = 1.0  # between looks for a run whose storing had an unknown outcome
 
 T = TypeVar("T")
@@ -218,7 +219,13 @@ class Supervisor:
 
     async def _to_the_end(self, work: Coroutine[Any, Any, T], name: str) -> T:
         """Wait for `work`, which goes on if we are cancelled: half an answer is a lost one."""
-        return await asyncio.shield(self._keep(work, name))
+        task = self._keep(work, name)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():  # not who asked, but the server's end
+                raise ServerStoppingError from None
+            raise
 
     def _keep(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
         task = asyncio.create_task(work, name=name)
@@ -258,13 +265,17 @@ class Supervisor:
         self.stopping.set()
         for owner in list(self._owners.values()):
             owner.stop()
-        if left := self._working | self._said:
-            _, late = await asyncio.wait(left, timeout=STOP_GRACE_S)
-            for task in late:
-                logger.warning("%s: not ended in time; cut off", task.get_name())
-                task.cancel()
-            if late:
-                await asyncio.wait(late, timeout=1.0)
+        late: set[asyncio.Task[Any]] = set()
+        if self._working:
+            _, late = await asyncio.wait(self._working, timeout=STOP_GRACE_S)
+        if self._said:  # a follow-up that hangs at an agent which is gone by now
+            _, hanging = await asyncio.wait(self._said, timeout=SAID_GRACE_S)
+            late = late | hanging
+        for task in late:
+            logger.warning("%s: not ended in time; cut off", task.get_name())
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=1.0)
 
 
 def _is_new(run: Run) -> bool:

@@ -13,6 +13,7 @@ from gateway.core.errors import (
     FencedError,
     RequestConflictError,
     RunEndedError,
+    ServerStoppingError,
     StorageError,
 )
 from gateway.core.events import AgentMessage, RunCompleted
@@ -286,7 +287,8 @@ async def test_an_answer_that_died_with_its_process_is_taken_from_a_retry_or_was
         answering = asyncio.create_task(_answer_keyed(on, run))
         with anyio.fail_after(5):
             await puppet.listening.wait()
-    answering.cancel()
+    with pytest.raises(ServerStoppingError):
+        await answering
     async with stage(tmp_path, upstream=upstream) as on:
         if upstream:
             puppet = await _at_work(on, run)

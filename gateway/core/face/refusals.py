@@ -43,6 +43,7 @@ A2A_ERRORS: Final[Mapping[str, type[A2AError]]] = {
     "replay_expired": InvalidParamsError,
     "replay_diverged": InvalidParamsError,
     "fenced": InternalError,
+    "server_stopping": InternalError,
     "storage_full": InternalError,
     "storage_unavailable": InternalError,
     "database_unusable": InternalError,
