@@ -38,6 +38,7 @@ from gateway.translation import Translation, WrongTaskError
 
 POLL_MIN_S: Final = 0.25
 POLL_MAX_S: Final = 5.0
+ASKED_AGAIN_POLLS: Final = 6  # about 8 s; who still asks the same did not hear the answer
 BACKLOG: Final = 64  # stream batches read ahead of the log
 
 logger = logging.getLogger(__name__)
@@ -178,6 +179,8 @@ class ForeignRun:
         elif self._translation.waiting:
             return None
         self._idle_polls += 1
+        if self._idle_polls == ASKED_AGAIN_POLLS:
+            self._translation.ask_again()
         delay_s = min(POLL_MIN_S * 2 ** (self._idle_polls - 1), POLL_MAX_S)
         return self._recovering(remote.task_id, delay_s)
 

@@ -184,7 +184,9 @@ class Translation:
         if not moved and identity in (None, self._asked):
             return []
         if identity is not None and identity == self._asked:
-            return []  # the old state, sent again after it was answered
+            # The old state, sent again after it was answered: the agent has yet to take that up.
+            self._status = RunStatus.RUNNING
+            return []
         self._asked = identity
         text = _text(raw) or "the agent waits for input"
         extra = {**self._ids, "message": raw or None}

@@ -142,6 +142,19 @@ def test_a_question_whose_answer_was_lost_is_asked_again() -> None:
     assert types(read, first) == ["input_required"]
 
 
+def test_the_old_question_after_its_answer_is_no_reason_to_wait() -> None:
+    # An agent without streaming (@a2a-js/sdk) answers a follow-up with the task as it was before it.
+    # Taken for a new wait, nobody asked for that task again and the run never ended.
+    read = translation()
+    types(read, status("INPUT_REQUIRED", "which colour?"))
+    assert read.waiting
+    read.answered()
+    assert types(read, status("INPUT_REQUIRED", "which colour?")) == []
+    assert not read.waiting
+    read.ask_again()
+    assert types(read, status("INPUT_REQUIRED", "which colour?")) == ["input_required"]
+
+
 def test_requests_in_our_form_are_taken_as_they_are() -> None:
     pending = {"request_id": "p-1", "kind": "permission", "text": "Run rm?"}
     parts = [{"text": "may I"}, {"data": {"pending": [pending]}}]
