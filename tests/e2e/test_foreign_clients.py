@@ -5,7 +5,6 @@ Each against a wrapper started by command and against the gateway's face of it, 
 
 import json
 import os
-import shutil
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -49,6 +48,7 @@ from gateway.core.extension import URI
 from gateway.core.messages import whole_numbers
 from tests.conftest import built_environment
 from tests.core.receiver import receiver
+from tests.e2e.node import installed
 
 ROOT: Final = Path(__file__).parent.parent.parent
 JS: Final = Path(__file__).parent / "js" / "client.mjs"
@@ -294,17 +294,7 @@ async def test_the_python_client_cancels_and_is_refused_by_name(
 
 @pytest.fixture(scope="session")
 async def js_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The script beside an installed `@a2a-js/sdk`, outside the repository."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("node and npm are needed for the JavaScript client and not on PATH")
-    folder = tmp_path_factory.mktemp("js")
-    command = ["npm", "install", "--prefix", str(folder), "--no-audit", "--no-fund", JS_PACKAGE]
-    # npm's own configuration (which registry, its cache) is the machine's, like pip's.
-    installed = await anyio.run_process(command, check=False, env=dict(os.environ))
-    if installed.returncode != 0:
-        reason = installed.stderr.decode(errors="replace").strip().splitlines()
-        pytest.skip(f"npm could not install {JS_PACKAGE}: {reason[:1]}")
-    return Path(shutil.copy(JS, folder))
+    return await installed(tmp_path_factory.mktemp("js"), JS, JS_PACKAGE)
 
 
 @pytest.mark.parametrize("binding", BINDINGS)
