@@ -10,14 +10,14 @@ from gateway.core.face.cards import Skill, build_card, card_page
 from tests.core.faces import served
 
 
-def _card(**more: bool) -> AgentCard:
+def _card(*, token_required: bool = True) -> AgentCard:
     return build_card(
         name="Ada",
         description="Writes code.",
         base_url="http://127.0.0.1:1/agents/ada",
         version="0.1.0",
         skills=[Skill(id="code", name="Code", description="Writes code.", tags=("code",))],
-        **more,
+        token_required=token_required,
     )
 
 
