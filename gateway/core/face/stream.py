@@ -30,9 +30,7 @@ from gateway.core.record import Run
 from gateway.core.status import TERMINAL, WAITING, RunStatus
 from gateway.core.store.entry import Recorded
 
-BATCH: Final = (
-    64 * 1024
-)  # characters of one write: what a reader that takes nothing holds in memory
+BATCH: Final = 64 * 1024  # bytes of one write: what a reader that takes nothing holds in memory
 # What clients that split lines as Unicode does (httpx, so the Python SDK) take for a line's end:
 # JSON lets these three stand in a string as they are.
 _LINE_ENDS: Final = {char.encode(): b"\\u%04x" % ord(char) for char in "\x85\u2028\u2029"}
