@@ -32,6 +32,7 @@ from wrappers.adapter import (
 )
 from wrappers.contexts import Contexts
 from wrappers.process import to_the_end
+from wrappers.seams import Seams
 
 IDLE_SESSIONS: Final = 64  # open conversations without a turn; warm processes have their own bound
 
@@ -144,8 +145,10 @@ class AdapterDriver:
 
     async def _turn(self, session: AgentSession, turn: Turn, writer: RunWriter) -> None:
         async with _closing(session.run(turn)) as steps:
-            async for step in steps:
-                await self._take(step, writer)
+            seams = Seams()
+            async for made in steps:
+                for step in seams.take(made):
+                    await self._take(step, writer)
                 if writer.run.terminal:
                     return
 
