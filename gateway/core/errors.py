@@ -14,6 +14,7 @@
       PayloadNotFoundError    payload_not_found
       PushConfigNotFoundError push_config_not_found
       FencedError             fenced               (this process no longer owns the run)
+      SecretLostError         secret_lost          (how a run ends, never an answer)
       ServerStoppingError     server_stopping
       StorageError            storage_full | storage_unavailable
       DatabaseUnusableError   database_unusable    (at the start of a server alone)
@@ -162,3 +163,15 @@ class DatabaseUnusableError(CoreError):
     """A server cannot start on this database; the text is for who starts it and names it."""
 
     code = "database_unusable"
+
+
+class SecretLostError(CoreError):
+    """The run was stored without a secret of its message, and this process never knew that."""
+
+    code = "secret_lost"
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(
+            f"run {run_id}: its message held a secret, which is never stored, and the server was "
+            "restarted before its agent had it; send the message again"
+        )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from gateway.core import messages
-from gateway.core.errors import CoreError
+from gateway.core.errors import SecretLostError
 from gateway.core.extension import CodingRequest, Profile
 from gateway.core.messages import Message
 from gateway.core.record import Run
@@ -16,18 +16,6 @@ from gateway.core.secrets import Mask
 
 # In a stored message's metadata: something in it or in its request was masked.
 MASKED_KEY: Final = "urn:a2a-gateway:masked"
-
-
-class SecretLostError(CoreError):
-    """The run was stored without a secret of its prompt, and this process never knew that."""
-
-    code = "interrupted"
-
-    def __init__(self, run_id: str) -> None:
-        super().__init__(
-            f"run {run_id}: its message held a secret, which is never stored, and the server was "
-            "restarted before its agent had it; send the message again"
-        )
 
 
 class Masking:

@@ -99,7 +99,7 @@ class RunWriter:
     def given(self) -> Run:
         """The run with the message and request its caller gave: what is stored has no secrets.
 
-        For who hands them to the agent. Raises: masking.SecretLostError.
+        For who hands them to the agent. Raises: errors.SecretLostError.
         """
         return self._log.masking.given(self.run)
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.core.characters import CHUNK_BYTES
+from gateway.core.errors import SecretLostError
 from gateway.core.events import (
     AgentMessage,
     ArtifactAdded,
@@ -19,7 +20,6 @@ from gateway.core.events import (
 )
 from gateway.core.extension import CodingRequest, Profile
 from gateway.core.logs import mask_logs
-from gateway.core.masking import SecretLostError
 from gateway.core.messages import Message, TextPart
 from gateway.core.record import Run
 from gateway.core.secrets import MASKED, Mask

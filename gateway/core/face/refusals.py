@@ -44,6 +44,7 @@ A2A_ERRORS: Final[Mapping[str, type[A2AError]]] = {
     "replay_diverged": InvalidParamsError,
     "fenced": InternalError,
     "server_stopping": InternalError,
+    "secret_lost": InternalError,
     "storage_full": InternalError,
     "storage_unavailable": InternalError,
     "database_unusable": InternalError,
