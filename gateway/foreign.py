@@ -15,7 +15,7 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from gateway.core.errors import NotSteerableError, RunEndedError
+from gateway.core.errors import CoreError, NotSteerableError, RunEndedError
 from gateway.core.events import Event, StatusChanged
 from gateway.core.extension import Answer
 from gateway.core.json import JsonObject
@@ -96,15 +96,15 @@ class ForeignRun:
     # -- its life --------------------------------------------------------------------------------
 
     async def drive(self) -> None:
-        """Translate until the run has ended. Raises: GatewayError, when that cannot be."""
+        """Translate until the run has ended. Raises: CoreError, when that cannot be."""
         with self._inbox, self._happenings:
-            failure: GatewayError | None = None
+            failure: CoreError | None = None
             async with anyio.create_task_group() as group:
                 try:
                     self._read(group, await self._opening())
                     while not self._writer.run.terminal:
                         await self._take(group, await self._inbox.receive())
-                except GatewayError as exc:
+                except CoreError as exc:
                     failure = exc  # a group would wrap it
                 group.cancel_scope.cancel()
             if failure is not None:

@@ -141,6 +141,22 @@ async def test_a_link_cut_under_a_foreign_run_is_taken_up_again(tmp_path: Path) 
     assert texts(events) == ["released"]
 
 
+async def test_a_restarted_gateway_sends_no_prompt_whose_secret_is_gone(tmp_path: Path) -> None:
+    executor = Executor()
+    async with cable(0) as link, sdk_agent(executor, url=link.url) as agent:
+        link.redirect(agent.port)
+        link.unplug()
+        async with house(tmp_path) as gateway:
+            name = await gateway.agent(link.url)
+            run = await gateway.spawn(name, "use sk-proj-Canary0123456789abcdef")
+        link.plug()
+        async with house(tmp_path) as gateway:
+            ended = await gateway.ended(run)
+    assert ended.error is not None
+    assert (ended.status, ended.error.reason) == (RunStatus.FAILED, "secret_lost")
+    assert executor.heard == []
+
+
 async def test_a_restarted_gateway_asks_a_foreign_agent_how_its_run_ended(tmp_path: Path) -> None:
     executor = Executor()
     async with sdk_agent(executor) as agent:
