@@ -88,8 +88,8 @@ class RunWriter:
         if backend_session_id is not None:
             self._bound = backend_session_id
         if self._sent is None and self._backlog and not self._due:
-            # Not at once: what a driver emits in one go is one append. A short run then takes two
-            # commits instead of three, and a lone send 0.65 times as long.
+            # Not at once: what a driver emits in one go is one append, so a short run takes two
+            # commits instead of three.
             self._due = True
             asyncio.get_running_loop().call_soon(self._send_due)
         if len(self._backlog) > WINDOW:

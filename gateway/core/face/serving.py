@@ -5,6 +5,7 @@ is announced to the app before connections are waited for, so open streams can s
 """
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -20,6 +21,8 @@ from gateway.core.face.closing import Closing
 
 GRACE_S: Final = 3  # uvicorn alone waits without end for one blocking request
 BACKLOG: Final = 2048
+
+GARBAGE: Final = (20_000, 20, 50)  # gc.set_threshold; Python's own are 700, 10, 10
 
 T = TypeVar("T")
 
@@ -140,7 +143,13 @@ async def serve(
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run a process's main coroutine on uvloop where there is one (10-30 % per request)."""
+    """Run a process's main coroutine on uvloop where there is one (10-30 % per request).
+
+    What was imported until now is nothing the garbage collector need look at again, and requests
+    make few cycles: looking for them rarely takes a sixth off the CPU of a short run.
+    """
+    gc.freeze()
+    gc.set_threshold(*GARBAGE)
     try:
         import uvloop  # noqa: PLC0415 - not built for every platform
     except ImportError:
