@@ -19,11 +19,11 @@ from gateway.core.errors import DatabaseUnusableError
 from gateway.core.events import RunStarted
 from gateway.core.store import migrations
 from gateway.core.store import open as open_module
+from gateway.core.store.files import DatabaseLockedError
 from gateway.core.store.log import RunLog
 from gateway.core.store.migrations.revision import HEAD, revision
 from gateway.core.store.open import alembic_config, bring_up, open_log
 from gateway.core.store.schema import metadata
-from gateway.core.store.sqlite import DatabaseLockedError
 from tests.contract.engines import KINDS, Database, Kind, empty_database
 from tests.contract.runs import DONE, RUN, SESSION, a_writer
 from tests.postgres import Server

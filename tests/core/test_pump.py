@@ -19,8 +19,10 @@ class Unreachable:
     def __init__(self) -> None:
         self.asked = 0
 
-    def submit(self, operation: Callable[..., Any]) -> asyncio.Future[Any]:
-        del operation
+    def submit(
+        self, operation: Callable[..., Any], *, small: Callable[[], bool] | None = None
+    ) -> asyncio.Future[Any]:
+        del operation, small
         self.asked += 1
         refused: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         refused.set_exception(StorageError("storage_unavailable", "it does not answer"))

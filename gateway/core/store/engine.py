@@ -26,10 +26,13 @@ class Engine(Protocol):
         """Run `operation`, which makes or alters tables, alone and before anything else."""
         ...
 
-    def submit(self, operation: Operation[T]) -> asyncio.Future[T]:
+    def submit(
+        self, operation: Operation[T], *, small: Callable[[], bool] | None = None
+    ) -> asyncio.Future[T]:
         """Run `operation` in the next write transaction; done when it is durable.
 
-        In the order of submission. Raises: errors.StorageError when the database cannot be
+        In the order of submission. `small` is asked just before: True when it will take a few
+        milliseconds at most. Raises: errors.StorageError when the database cannot be
         reached or is full; then nothing was changed, or (a connection lost in a commit) all was.
         """
         ...

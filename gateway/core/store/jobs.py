@@ -4,7 +4,7 @@ Knows no database. Both engines commit many at once and deliver each its own out
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,10 +18,12 @@ BATCH_MAX: Final = 256  # operations of one commit; beyond it latency grows and 
 
 @dataclass(slots=True)
 class Job:
-    """One operation; `tries` counts its transactions of its own."""
+    """One operation; `tries` counts its transactions of its own. `small` says whether, as it is
+    now, it would take a few milliseconds at most."""
 
     operation: Operation[Any]
     future: asyncio.Future[Any]
+    small: Callable[[], bool] | None = None
     outcome: Any = None
     error: BaseException | None = None
     tries: int = 0

@@ -39,7 +39,7 @@ async def open_log(
     """The log of `database`: a file, or a URL (sqlite:///…, postgresql+asyncpg://…).
 
     Raises: DatabaseUnusableError, whose text says which database and why; its subclass
-    sqlite.DatabaseLockedError when another process has the file.
+    files.DatabaseLockedError when another process has the file.
     """
     url, where = _read(database)
     engine = _engine(url, durability)

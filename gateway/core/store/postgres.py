@@ -83,8 +83,11 @@ class PostgresEngine:
         except Exception as exc:
             raise postgres_failure(exc) or exc from exc
 
-    def submit(self, operation: Operation[T]) -> asyncio.Future[T]:
+    def submit(
+        self, operation: Operation[T], *, small: Callable[[], bool] | None = None
+    ) -> asyncio.Future[T]:
         """Run `operation` in the writer's next transaction; done when it is durable."""
+        del small  # nothing here holds up the loop
         future: asyncio.Future[T] = self._loop.create_future()
         self._queue.append(Job(operation, future))
         self._work.set()

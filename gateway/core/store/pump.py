@@ -13,10 +13,11 @@ import sqlalchemy as sa
 
 from gateway.core.errors import CoreError, StorageError
 from gateway.core.record import Run
-from gateway.core.store.batch import Outcome, Write, carry_out
+from gateway.core.store.batch import Outcome, Write, carry_out, weight
 from gateway.core.store.engine import Engine
 
 GATHERED_MAX: Final = 256  # writes of one operation
+SMALL: Final = 64  # weight of an operation that takes a few milliseconds at most
 
 _Waiting: TypeAlias = tuple[Write, asyncio.Future[Run]]
 
@@ -48,11 +49,15 @@ class Pump:
             self._gather(taken)
             return carry_out(connection, [write for write, _ in taken])
 
-        self._engine.submit(operation).add_done_callback(lambda f: self._carried_out(f, taken))
+        submitted = self._engine.submit(operation, small=self._is_small)
+        submitted.add_done_callback(lambda f: self._carried_out(f, taken))
 
     def _gather(self, taken: list[_Waiting]) -> None:
         while self._waiting and len(taken) < GATHERED_MAX:
             taken.append(self._waiting.popleft())
+
+    def _is_small(self) -> bool:
+        return sum([weight(write) for write, _ in self._waiting]) <= SMALL
 
     def _carried_out(self, outcome: asyncio.Future[list[Outcome]], taken: list[_Waiting]) -> None:
         error = None if outcome.cancelled() else outcome.exception()
