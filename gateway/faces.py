@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from starlette.responses import JSONResponse
-from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
 from gateway.agents import Registry
 from gateway.artifacts import objects
 from gateway.card import Card
 from gateway.core.face.cards import Face, Skill, build_card
-from gateway.core.face.routes import face_routes
+from gateway.core.face.routes import FaceApp
 from gateway.core.json import JsonObject
 from gateway.core.tasks import Tasks
 
@@ -25,10 +24,10 @@ PREFIX: Final = "/agents/"
 
 @dataclass(frozen=True, slots=True)
 class _Published:
-    """A face's routes, and the agent's own card that its card was made of."""
+    """A face, and the agent's own card that its card was made of."""
 
     card: Card | None
-    router: Router
+    app: FaceApp
 
 
 class Faces:
@@ -48,14 +47,14 @@ class Faces:
             body = {"error": {"code": "unknown_agent", "message": text}}
             await JSONResponse(body, status_code=404)(scope, receive, send)
             return
-        await self._router(name)(scope, receive, send)
+        await self._app(name)(scope, receive, send)
 
-    def _router(self, name: str) -> Router:
+    def _app(self, name: str) -> FaceApp:
         card, known = self._registry.card(name), self._published.get(name)
         if known is None or known.card != card:
-            routes = face_routes(self._tasks, self._face(name, card))
-            known = self._published[name] = _Published(card, Router(routes=routes))
-        return known.router
+            app = FaceApp(self._tasks, self._face(name, card))
+            known = self._published[name] = _Published(card, app)
+        return known.app
 
     def _face(self, name: str, card: Card | None) -> Face:
         """The agent's own words in our card: the interfaces are ours, the skills are its."""

@@ -14,14 +14,12 @@ from contextlib import asynccontextmanager, contextmanager
 from importlib.metadata import version
 from typing import Final
 
-from starlette.applications import Starlette
-
 from gateway.core.addresses import Screen, is_loopback_host
 from gateway.core.errors import InvalidInputError
 from gateway.core.extension import CodingRequest
 from gateway.core.face.cards import Face, build_card
 from gateway.core.face.guard import LOOPBACK_NAMES, Guard
-from gateway.core.face.routes import face_routes, health_route
+from gateway.core.face.routes import FaceApp, health_route
 from gateway.core.face.serving import Listener
 from gateway.core.face.tokens import ensure_token
 from gateway.core.json import JsonObject
@@ -173,8 +171,8 @@ def _face(ready: Ready, agent: Agent, settings: WrapperSettings) -> Face:
 
 
 def _app(tasks: Tasks, face: Face, token: str | None, settings: WrapperSettings) -> Guard:
-    routes = [health_route(face.agent, face.card.version), *face_routes(tasks, face)]
-    return Guard(Starlette(routes=routes), token=token, hosts=[settings.host])
+    health = health_route(face.agent, face.card.version)
+    return Guard(FaceApp(tasks, face, [health]), token=token, hosts=[settings.host])
 
 
 def _note(ready: Ready, home: WrapperHome) -> JsonObject:

@@ -31,7 +31,7 @@ from gateway.core.events import (
 from gateway.core.extension import Answer
 from gateway.core.face.cards import Face, Skill, build_card
 from gateway.core.face.guard import Guard
-from gateway.core.face.routes import face_routes, health_route
+from gateway.core.face.routes import FaceApp, health_route
 from gateway.core.face.serving import Listener, run
 from gateway.core.messages import Message
 from gateway.core.record import Run
@@ -99,8 +99,8 @@ async def ours(listener: Listener, database: Path | str, token: str) -> AsyncGen
         skills=[Skill(id="echo", name="Echo", description="Echoes.")],
     )
     async with task_server(database=database, driver_for=EchoDriver) as tasks:
-        faces = face_routes(tasks, Face(agent=ECHO, card=card))
-        yield Guard(Starlette(routes=[health_route(ECHO, "1"), *faces]), token=token)
+        face = Face(agent=ECHO, card=card)
+        yield Guard(FaceApp(tasks, face, [health_route(ECHO, "1")]), token=token)
 
 
 @asynccontextmanager

@@ -8,14 +8,13 @@ from typing import Any
 
 import anyio
 import httpx
-from starlette.applications import Starlette
 
 from gateway.core.addresses import Screen
 from gateway.core.driver import DriverFactory
 from gateway.core.extension import EXTENSIONS_HEADER, LAST_EVENT_ID_HEADER, URI, CodingRequest
 from gateway.core.face.cards import Skill, build_card
 from gateway.core.face.guard import Guard
-from gateway.core.face.routes import Face, face_routes, health_route
+from gateway.core.face.routes import Face, FaceApp, health_route
 from gateway.core.face.serving import Listener
 from gateway.core.json import JsonObject
 from gateway.core.record import Run
@@ -113,7 +112,7 @@ async def served(
     async with task_server(
         database=folder / "runs.db", driver_for=driver_for, screen=Screen(loopback=True)
     ) as tasks:
-        app = Starlette(routes=[health_route("test", "1.2.3"), *face_routes(tasks, face)])
+        app = FaceApp(tasks, face, [health_route("test", "1.2.3")])
         guarded = Guard(app, token=token, max_body=max_body)
         ready = anyio.Event()
 

@@ -14,13 +14,12 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, Final
 
-from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message, Scope
 
 from gateway.core import json
 from gateway.core.face.cards import Face, Skill, build_card
 from gateway.core.face.guard import Guard
-from gateway.core.face.routes import face_routes
+from gateway.core.face.routes import FaceApp
 from gateway.core.face.serving import run
 from gateway.core.json import JsonObject
 from gateway.core.server import task_server
@@ -140,8 +139,7 @@ async def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         async with task_server(database=Path(folder) / "runs.db", driver_for=Player) as tasks:
-            routes = face_routes(tasks, Face(agent=AGENT, card=card))
-            app = Guard(Starlette(routes=routes), token=None)
+            app = Guard(FaceApp(tasks, Face(agent=AGENT, card=card)), token=None)
             await small(app)
             await large(app)
 

@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from starlette.applications import Starlette
-
 from gateway.core import json
 from gateway.core.events import (
     AgentMessage,
@@ -28,7 +26,7 @@ from gateway.core.events import (
 from gateway.core.extension import Answer
 from gateway.core.face.cards import Face, Skill, build_card
 from gateway.core.face.guard import Guard
-from gateway.core.face.routes import face_routes, health_route
+from gateway.core.face.routes import FaceApp, health_route
 from gateway.core.face.serving import Listener, run
 from gateway.core.messages import Message
 from gateway.core.record import Run
@@ -121,8 +119,8 @@ async def serve(database: Path | str) -> None:
         skills=[Skill(id="play", name="Play", description="Plays.")],
     )
     async with task_server(database=database, driver_for=Scripted, replica=AGENT) as tasks:
-        faces = face_routes(tasks, Face(agent=AGENT, card=card))
-        app = Guard(Starlette(routes=[health_route(AGENT, "1"), *faces]), token=TOKEN)
+        face = FaceApp(tasks, Face(agent=AGENT, card=card), [health_route(AGENT, "1")])
+        app = Guard(face, token=TOKEN)
         await listener.serve(app, on_ready=_say)
 
 
