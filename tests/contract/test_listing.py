@@ -15,11 +15,11 @@ from gateway.core.extension import CodingRequest
 from gateway.core.messages import user_text
 from gateway.core.record import Run, Session
 from gateway.core.redact import Limits
-from gateway.core.status import RunStatus
+from gateway.core.status import ACTIVE, RunStatus
 from gateway.core.store.listing import COUNT_MAX, RunQuery, decode_cursor, encode_cursor, walk
 from gateway.core.store.log import RunLog
 from gateway.core.store.rows import MOVING
-from gateway.core.store.schema import runs
+from gateway.core.store.schema import ACTIVE_STATUSES, ENDED_STATUSES, runs
 from gateway.core.writer import RunWriter
 from tests.bench.bigstore import BETWEEN, PRINCIPAL, START, fill
 from tests.contract.engines import KINDS, Database, Kind, empty_database
@@ -188,17 +188,46 @@ def _plan(connection: sa.Connection, query: RunQuery, since: tuple[int, str] | N
     return "\n".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {text}"))
 
 
+SORTED: Final = {  # which index each sort of a plan reads
+    "sqlite": r"INDEX (\w+) [^\n]*\nUSE TEMP B-TREE",
+    "postgres": r"Sort  .*\n(?: *Disabled: true\n)? *Sort Key: .*\n *->  Index Scan(?: Backward)? using (\w+)",
+}
+FEW: Final = {"ix_runs_active", "ix_runs_context"}  # whatever is stored
+
+
 @pytest.mark.parametrize("query", [param.values[0] for param in QUERIES] + OF_SESSION)
 @pytest.mark.parametrize("since", [None, (MIDDLE, "r")], ids=["first page", "later page"])
-async def test_every_query_walks_along_an_index_and_sorts_nothing(
+async def test_every_query_walks_along_an_index_and_sorts_but_active_runs_or_one_session(
     filled: Database, query: RunQuery, since: tuple[int, str] | None
 ) -> None:
     await (await _full(filled)).close()
     async with filled.opened() as engine:
         plan = await engine.read(lambda connection: _plan(connection, query, since))
-    assert not re.search(r"SCAN|TEMP B-TREE|Seq Scan|Sort  ", plan), plan
+    assert not re.search(r"SCAN|Seq Scan", plan), plan
+    by_sort = re.findall(SORTED[filled.kind], plan)
+    assert len(by_sort) == len(re.findall(r"TEMP B-TREE|Sort  ", plan)), plan
+    assert set(by_sort) <= (FEW if query.order == "status" else set()), plan
     if filled.kind == "sqlite" and query.context_id is not None:
         assert "context_id=?" in plan
+    elif filled.kind == "sqlite" and since is not None:
+        assert plan.count("_at,") + plan.count("ix_runs_active (principal=?)") == plan.count(
+            "SEARCH runs USING"
+        ), plan
+
+
+@pytest.mark.parametrize("status", RunStatus)
+def test_a_run_is_in_the_index_of_active_runs_or_in_those_of_ended_ones(status: RunStatus) -> None:
+    with sa.create_engine("sqlite://").connect() as connection:
+        there = [
+            connection.scalar(
+                sa.select(sa.literal(status.value).label("status"))
+                .subquery()
+                .select()
+                .where(condition)
+            )
+            for condition in (ACTIVE_STATUSES, ENDED_STATUSES)
+        ]
+    assert there == ([status, None] if status in ACTIVE else [None, status])
 
 
 def test_no_index_on_runs_holds_what_every_event_moves() -> None:
@@ -257,6 +286,20 @@ async def test_no_run_that_did_not_move_is_missed_or_shown_twice(
         again = await log.list_runs(PRINCIPAL, query)
         moved = "zhg" if query.order == "created" else "gcz"
         assert [run.id for run in again.runs] == list(moved)
+    finally:
+        await log.close()
+
+
+async def test_a_session_whose_run_has_ended_has_no_active_one(database: Database) -> None:
+    log = await database.log()
+    try:
+        writer = await _begin(log, "a", 1)
+        active = RunQuery(context_id="a", statuses=tuple(ACTIVE))
+        assert [run.id for run in (await log.list_runs(PRINCIPAL, active)).runs] == ["a"]
+        await writer.emit(RunFailed(message="no"))
+        await writer.flush()
+        for order in ("created", "status"):
+            assert not (await log.list_runs(PRINCIPAL, replace(active, order=order))).runs
     finally:
         await log.close()
 

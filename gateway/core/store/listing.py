@@ -1,12 +1,13 @@
 """Pages of runs: filters, two orders, keyset cursors. Knows rows and indexes, no caller.
 
-A page is one walk along one index (`_walk_of` names it), so it costs the same at any depth and for
-any number of runs. Filters beside the one that chose the index are looked at run by run on the way.
+A page is one walk along one index, or a merge of a few (`_walks_of` names them), so it costs the same
+at any depth and for any number of runs. Filters beside those that lead into the index are looked at
+run by run on the way. Two things are sorted instead, as they are few whatever is stored: the active
+runs of a principal, and the runs of one session by the change of their status.
 """
 
-import base64
-import binascii
 import hashlib
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
@@ -16,13 +17,13 @@ import sqlalchemy as sa
 from gateway.core import json
 from gateway.core.errors import InvalidInputError
 from gateway.core.record import Run
-from gateway.core.status import ACTIVE, RunStatus
-from gateway.core.store.schema import run_labels, runs
+from gateway.core.status import ACTIVE, TERMINAL, RunStatus
+from gateway.core.store.cursors import read_cursor, write_cursor
+from gateway.core.store.schema import ACTIVE_STATUSES, run_labels, runs
 from gateway.core.store.statements import WHOLE_RUN, runs_of
 
 PAGE_MAX: Final = 200
 COUNT_MAX: Final = 1000  # runs counted for a total; 0.1 ms on SQLite, where 100,000 take 6 ms
-_INT64_MAX: Final = 2**63 - 1
 
 Order: TypeAlias = Literal["created", "status"]
 
@@ -78,43 +79,42 @@ class RunPage:
     total: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Walk:
-    """An index to walk along, by the column that chooses it (None: all runs of the principal):
-    once, or once for each of `statuses`, which are then merged."""
+    """A walk along one index: the columns that lead into it, or `label` into that of the first
+    label. `ended` are statuses that each take a walk of their own; `active`: it finds the runs that
+    have not ended; neither: it finds all."""
 
-    index: str | None
-    statuses: tuple[RunStatus, ...] = ()
+    by: tuple[str, ...] = ("principal",)
+    ended: tuple[RunStatus, ...] = ()
+    active: bool = False
+    label: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What the walks of one page have in common."""
+
+    principal: str
+    query: RunQuery
+    since: tuple[int, str] | None
+    sqlite: bool
 
 
 _FILTERS: Final = ("agent", "backend", "cwd", "context_id", "role", "nickname")
 _TEXTS: Final = (*_FILTERS, "cursor")
-_LABELS: Final = "label"
+_LAST_FIRST: Final[tuple[sa.UnaryExpression[Any], ...]] = (sa.desc("at"), sa.desc("id"))
 
 
 def encode_cursor(query: RunQuery, run: Run) -> str:
     """The cursor behind `run` in the list of `query`."""
     at = run.status_at if query.order == "status" else run.created_at
-    text = f"{query.order[0]}{_digest(query)}.{at}.{run.id}"
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    return write_cursor(_digest(query), at, run.id)
 
 
 def decode_cursor(query: RunQuery, cursor: str) -> tuple[int, str]:
-    """(created_at or status_at, id) of the last run of the page before.
-
-    Raises: InvalidInputError, also for the cursor of another list.
-    """
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True).decode()
-        tied, at, run_id = text.split(".", 2)
-        place = int(at)
-    except (ValueError, binascii.Error) as exc:
-        raise _foreign_cursor("is not one of ours") from exc
-    if not 0 <= place <= _INT64_MAX or not run_id.isprintable():
-        raise _foreign_cursor("is not one of ours")
-    if tied != f"{query.order[0]}{_digest(query)}":
-        raise _foreign_cursor("belongs to a list of another order or with other filters")
-    return place, run_id
+    """(created_at or status_at, id) of the last run of the page before. Raises: InvalidInputError."""
+    return read_cursor(_digest(query), cursor)
 
 
 def select_page(connection: sa.Connection, principal: str, query: RunQuery) -> RunPage:
@@ -143,96 +143,117 @@ def walk(
 ) -> sa.Select[Any, Any] | sa.CompoundSelect[Any, Any]:
     """The statement of (at, id) of the first `most` that match, in order, behind `since`; of any
     `most` of them when they need not be `ordered`."""
-    path = _walk_of(query)
-    matching = _conditions(connection, principal, query, path)
-    if path.index == _LABELS:
+    sqlite = connection.dialect.name == "sqlite"
+    asked = _Asked(principal=principal, query=query, since=since, sqlite=sqlite)
+    found = [select for one in _walks_of(query) for select in _along(asked, one)]
+    order = _LAST_FIRST if ordered else ()
+    if len(found) == 1:
+        return found[0].order_by(*order).limit(most)
+    if not sqlite:
+        # PostgreSQL merges walks that are bounded; of others it sorts all they would find.
+        bounded = (one.order_by(*order).limit(most) for one in found)
+        found = [sa.select(one.subquery()) for one in bounded]
+    return sa.union_all(*found).order_by(*order).limit(most)
+
+
+def _along(asked: _Asked, walk: _Walk) -> list[sa.Select[Any, Any]]:
+    """What the walk finds, in no order yet: one statement, or one for each of its statuses. Those
+    are in the words of the partial indexes, and what they share is built once: 0.1 ms each."""
+    query, matching = asked.query, _conditions(asked, walk)
+    if walk.label:
         at, run_id = run_labels.c.created_at, run_labels.c.run_id
         select = sa.select(at.label("at"), run_id.label("id")).join(runs, runs.c.id == run_id)
-        matching += _is(run_labels, principal, *query.labels[0])
+        matching += _is(run_labels, asked.principal, *query.labels[0])
     else:
         at = runs.c.status_at if query.order == "status" else runs.c.created_at
         run_id = runs.c.id
-        select = sa.select(at.label("at"), run_id)
-    if since is not None:
-        last = sa.tuple_(sa.literal(since[0]), sa.literal(since[1]))
+        select = sa.select(at.label("at"), run_id.label("id"))
+    if asked.since is not None:
+        last = sa.tuple_(*(sa.literal(part) for part in asked.since))
         matching.append(sa.tuple_(at, run_id) < last)
     select = select.where(*matching)
-    order = (at.desc(), run_id.desc()) if ordered else ()
-    if len(path.statuses) < 2:
-        select = select.where(*(runs.c.status == status.value for status in path.statuses))
-        return select.order_by(*order).limit(most)
-    branches = [select.where(runs.c.status == status.value) for status in path.statuses]
-    if connection.dialect.name != "sqlite":
-        # PostgreSQL merges walks that are bounded; of others it sorts all they would find.
-        bounded = (one.order_by(*order).limit(most) for one in branches)
-        branches = [sa.select(one.subquery()) for one in bounded]
-    merged = sa.union_all(*branches)
-    return (merged.order_by(sa.desc("at"), sa.desc("id")) if ordered else merged).limit(most)
+    said = [sa.literal_column(f"'{status}'", sa.Text()) for status in walk.ended]
+    return [select.where(runs.c.status == status) for status in said] or [select]
 
 
-def _walk_of(query: RunQuery) -> _Walk:
-    """The index that leaves the least to look at: the narrowest of the filters that are set."""
-    statuses = tuple(sorted(set(query.statuses)))
+def _walks_of(query: RunQuery) -> list[_Walk]:
+    """The walks that leave the least to look at: by the narrowest of the filters that are set."""
     if query.context_id is not None:
-        return _Walk("context_id")
+        return [_Walk(by=("context_id",))]
+    statuses = set(query.statuses)
     if query.order == "status":
-        return _Walk("agent", statuses or tuple(RunStatus))
-    few = bool(statuses) and set(statuses) <= ACTIVE  # whatever else is stored
-    fitting: dict[str | None, bool] = {
-        _LABELS: bool(query.labels) and not few,
-        "nickname": query.nickname is not None and not few,
-        "cwd": query.cwd is not None and not few,
-        "status": bool(statuses),
-        "role": query.role is not None,
-        "agent": query.agent is not None,
-        "backend": query.backend is not None,
-        None: True,
-    }
-    index = next(name for name, fits in fitting.items() if fits)
-    return _Walk(index, statuses if index == "status" else ())
+        return _by_status(statuses or set(RunStatus), ("principal", "agent"))
+    few = bool(statuses) and statuses <= ACTIVE  # whatever else is stored
+    if query.labels and not few:
+        return [_Walk(by=(), label=True)]
+    if not few and (name := _first_set(query, "nickname", "cwd")):
+        return [_Walk(by=("principal", name))]
+    if statuses:
+        return _by_status(statuses, ("principal",))
+    if name := _first_set(query, "role", "agent", "backend"):
+        return [_Walk(by=("principal", name))]
+    return [_Walk()]
 
 
-def _conditions(
-    connection: sa.Connection, principal: str, query: RunQuery, path: _Walk
-) -> list[sa.ColumnElement[bool]]:
-    """What a run must be, without what the walk itself sees to: its statuses, its first label."""
-    given = {name: value for name in _FILTERS if (value := getattr(query, name)) is not None}
+def _first_set(query: RunQuery, *names: str) -> str | None:
+    return next((name for name in names if getattr(query, name) is not None), None)
+
+
+def _by_status(statuses: set[RunStatus], by: tuple[str, ...]) -> list[_Walk]:
+    """One walk for each status that ends a run, and one for all others together."""
+    ended = tuple(sorted(statuses & TERMINAL))
+    walks = [_Walk(by=by, ended=ended)] if ended else []
+    return [*walks, _Walk(active=True)] if statuses & ACTIVE else walks
+
+
+def _conditions(asked: _Asked, walk: _Walk) -> list[sa.ColumnElement[bool]]:
+    """What a run must be, without its first label where that is what is walked along."""
+    query, given = asked.query, {"principal": asked.principal}
+    given |= {name: value for name in _FILTERS if (value := getattr(query, name)) is not None}
     wanted = [
-        _column(connection, name, walked=name == path.index) == value
+        _column(asked, runs.c[name], walked=name in walk.by) == value
         for name, value in given.items()
     ]
-    walked = path.index not in ("context_id", _LABELS)
-    wanted.append(_column(connection, "principal", walked=walked) == principal)
-    if query.statuses and not path.statuses:
-        status = _column(connection, "status", walked=False)
-        wanted.append(status.in_([status.value for status in query.statuses]))
-    for key, value in query.labels[1:] if path.index == _LABELS else query.labels:
+    for key, value in query.labels[1:] if walk.label else query.labels:
         label = run_labels.alias()
         mine = (label.c.run_id == runs.c.id, label.c.created_at == runs.c.created_at)
-        wanted.append(sa.exists().where(*_is(label, principal, key, value), *mine))
-    return wanted + _times(connection, query, path)
+        wanted.append(sa.exists().where(*_is(label, asked.principal, key, value), *mine))
+    return wanted + _statuses(asked, walk) + _times(asked, walk)
 
 
-def _times(connection: sa.Connection, query: RunQuery, path: _Walk) -> list[sa.ColumnElement[bool]]:
-    created = _column(connection, "created_at", walked=query.order == "created")
-    if path.index == _LABELS:
-        created = run_labels.c.created_at
-    changed = runs.c.status_at
-    asked = (
-        (query.created_after, created.__ge__),
-        (query.created_before, created.__lt__),
-        (query.updated_after, changed.__ge__),
-        (query.updated_before, changed.__lt__),
+def _statuses(asked: _Asked, walk: _Walk) -> list[sa.ColumnElement[bool]]:
+    """Those that the walk does not choose itself."""
+    some = set(asked.query.statuses)
+    wanted = [ACTIVE_STATUSES] if walk.active else []
+    if not some or walk.ended or (walk.active and some >= ACTIVE):
+        return wanted
+    status = _column(asked, runs.c.status, walked=False)
+    return [*wanted, status.in_(sorted(some & ACTIVE if walk.active else some))]
+
+
+def _times(asked: _Asked, walk: _Walk) -> list[sa.ColumnElement[bool]]:
+    """A later page begins behind `since`, not where the time ends that is asked for."""
+    query, created = asked.query, run_labels.c.created_at if walk.label else runs.c.created_at
+    ordered, first = query.order == "created", asked.since is None
+    limits = (
+        (query.created_after, created, ordered, operator.ge),
+        (query.created_before, created, ordered and first, operator.lt),
+        (query.updated_after, runs.c.status_at, True, operator.ge),
+        (query.updated_before, runs.c.status_at, first, operator.lt),
     )
-    return [compare(at) for at, compare in asked if at is not None]
+    return [
+        compare(_column(asked, column, walked=walked), at)
+        for at, column, walked, compare in limits
+        if at is not None
+    ]
 
 
-def _column(connection: sa.Connection, name: str, *, walked: bool) -> sa.ColumnElement[Any]:
-    """A column of runs. SQLite has no figures to choose an index by and takes any that fits; a
-    sign before its column keeps a filter from being fitted. PostgreSQL has its own figures."""
-    if walked or connection.dialect.name != "sqlite":
-        return runs.c[name]
-    return sa.literal_column(f"+runs.{name}", runs.c[name].type)
+def _column(asked: _Asked, column: sa.Column[Any], *, walked: bool) -> sa.ColumnElement[Any]:
+    """SQLite has no figures to choose an index by and takes any that fits; a sign before its column
+    keeps a filter from being fitted. PostgreSQL has its own figures."""
+    if walked or not asked.sqlite:
+        return column
+    return sa.literal_column(f"+{column.table.name}.{column.name}", column.type)
 
 
 def _is(label: sa.FromClause, principal: str, key: str, value: str) -> list[sa.ColumnElement[bool]]:
@@ -267,13 +288,11 @@ def _check(query: RunQuery) -> None:
 
 
 def _digest(query: RunQuery) -> str:
-    """Eight characters that differ where the filters do."""
+    """Nine characters that differ where the filters or the order do."""
     filters: list[Any] = [getattr(query, name) for name in _FILTERS]
     filters += [sorted(query.statuses), sorted(query.labels)]
     filters += [query.created_after, query.created_before]
     filters += [query.updated_after, query.updated_before]
-    return hashlib.blake2s(json.encode(filters).encode(), digest_size=4).hexdigest()
-
-
-def _foreign_cursor(what: str) -> InvalidInputError:
-    return InvalidInputError(f"cursor {what}; leave it out for the first page", "cursor")
+    return (
+        query.order[0] + hashlib.blake2s(json.encode(filters).encode(), digest_size=4).hexdigest()
+    )

@@ -45,6 +45,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("sessions", schema=None) as batch_op:
         batch_op.create_index(
@@ -93,68 +94,40 @@ def upgrade() -> None:
     with op.batch_alter_table("runs", schema=None) as batch_op:
         batch_op.create_index(
             "ix_runs_active",
-            ["owner", "created_at"],
+            ["principal", "created_at", "id"],
             unique=False,
-            sqlite_where=sa.text("status in ('queued','running','input_required','auth_required')"),
+            sqlite_where=sa.text(
+                "(status = 'auth_required' or status = 'input_required' or status = 'queued' or status = 'running')"
+            ),
             postgresql_where=sa.text(
-                "status in ('queued','running','input_required','auth_required')"
+                "(status = 'auth_required' or status = 'input_required' or status = 'queued' or status = 'running')"
             ),
         )
         batch_op.create_index(
-            "ix_runs_agent",
-            [
-                "principal",
-                "agent",
-                sa.literal_column("created_at DESC"),
-                sa.literal_column("id DESC"),
-            ],
-            unique=False,
+            "ix_runs_agent", ["principal", "agent", "created_at", "id"], unique=False
         )
         batch_op.create_index(
-            "ix_runs_backend",
-            [
-                "principal",
-                "backend",
-                sa.literal_column("created_at DESC"),
-                sa.literal_column("id DESC"),
-            ],
-            unique=False,
+            "ix_runs_backend", ["principal", "backend", "created_at", "id"], unique=False
         )
         batch_op.create_index(
             "ix_runs_changed",
-            [
-                "principal",
-                "agent",
-                "status",
-                sa.literal_column("status_at DESC"),
-                sa.literal_column("id DESC"),
-            ],
+            ["principal", "agent", "status", "status_at", "id"],
             unique=False,
+            sqlite_where=sa.text(
+                "(status = 'cancelled' or status = 'completed' or status = 'failed' or status = 'rejected')"
+            ),
+            postgresql_where=sa.text(
+                "(status = 'cancelled' or status = 'completed' or status = 'failed' or status = 'rejected')"
+            ),
         )
-        batch_op.create_index(
-            "ix_runs_context",
-            ["context_id", sa.literal_column("created_at DESC"), sa.literal_column("id DESC")],
-            unique=False,
-        )
-        batch_op.create_index(
-            "ix_runs_context_changed",
-            ["context_id", sa.literal_column("status_at DESC"), sa.literal_column("id DESC")],
-            unique=False,
-        )
-        batch_op.create_index(
-            "ix_runs_created",
-            ["principal", sa.literal_column("created_at DESC"), sa.literal_column("id DESC")],
-            unique=False,
-        )
+        batch_op.create_index("ix_runs_context", ["context_id", "created_at", "id"], unique=False)
+        batch_op.create_index("ix_runs_created", ["principal", "created_at", "id"], unique=False)
         batch_op.create_index(
             "ix_runs_cwd",
-            [
-                "principal",
-                "cwd",
-                sa.literal_column("created_at DESC"),
-                sa.literal_column("id DESC"),
-            ],
+            ["principal", "cwd", "created_at", "id"],
             unique=False,
+            sqlite_where=sa.text("cwd IS NOT NULL"),
+            postgresql_where=sa.text("cwd IS NOT NULL"),
         )
         batch_op.create_index(
             "ix_runs_ended",
@@ -165,37 +138,28 @@ def upgrade() -> None:
         )
         batch_op.create_index(
             "ix_runs_nickname",
-            [
-                "principal",
-                "nickname",
-                sa.literal_column("created_at DESC"),
-                sa.literal_column("id DESC"),
-            ],
+            ["principal", "nickname", "created_at", "id"],
             unique=False,
             sqlite_where=sa.text("nickname IS NOT NULL"),
             postgresql_where=sa.text("nickname IS NOT NULL"),
         )
         batch_op.create_index(
             "ix_runs_role",
-            [
-                "principal",
-                "role",
-                sa.literal_column("created_at DESC"),
-                sa.literal_column("id DESC"),
-            ],
+            ["principal", "role", "created_at", "id"],
             unique=False,
             sqlite_where=sa.text("role IS NOT NULL"),
             postgresql_where=sa.text("role IS NOT NULL"),
         )
         batch_op.create_index(
             "ix_runs_status",
-            [
-                "principal",
-                "status",
-                sa.literal_column("created_at DESC"),
-                sa.literal_column("id DESC"),
-            ],
+            ["principal", "status", "created_at", "id"],
             unique=False,
+            sqlite_where=sa.text(
+                "(status = 'cancelled' or status = 'completed' or status = 'failed' or status = 'rejected')"
+            ),
+            postgresql_where=sa.text(
+                "(status = 'cancelled' or status = 'completed' or status = 'failed' or status = 'rejected')"
+            ),
         )
 
     op.create_table(
@@ -276,6 +240,7 @@ def upgrade() -> None:
         sa.Column("metadata", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("run_id"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "run_labels",
