@@ -4,8 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy import event
 
 from gateway.core.errors import FencedError
 from gateway.core.events import AgentMessage, RunStarted
@@ -15,6 +18,7 @@ from gateway.core.store.log import RunLog
 from gateway.core.store.open import bring_up
 from gateway.core.store.ownership import claim, heartbeat, release
 from gateway.core.store.postgres import PostgresEngine
+from gateway.core.store.schema import metadata
 from gateway.core.store.sqlite import SqliteEngine
 from tests.contract.engines import KINDS, Database, Kind, empty_database
 from tests.contract.runs import DONE, a_run, a_session, a_writer
@@ -50,6 +54,22 @@ async def stored(shared: Shared, count: int) -> list[str]:
     ids = [f"run-{n:03}" for n in range(count)]
     await asyncio.gather(*(shared.log.create(a_run(id_), a_session(id_), None) for id_ in ids))
     return ids
+
+
+def test_a_claim_looks_at_active_runs_alone() -> None:
+    """However many have ended: they stand in an index of their own, and few are in it."""
+    asked: list[tuple[str, Any]] = []
+
+    def see(_c: object, _cursor: object, said: str, values: Any, _x: object, _many: bool) -> None:
+        asked.append((said, values))
+
+    with sa.create_engine("sqlite://").connect() as connection:
+        metadata.create_all(connection)
+        event.listen(connection, "before_cursor_execute", see)
+        claim(connection, "one", 5, besides=set())
+        statement, values = next(one for one in asked if one[0].startswith("SELECT runs.id"))
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
+    assert plan[0][3] == "SCAN runs USING INDEX ix_runs_active"
 
 
 async def test_runs_of_nobody_are_claimed_oldest_first_under_a_new_epoch(shared: Shared) -> None:

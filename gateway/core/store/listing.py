@@ -2,8 +2,8 @@
 
 A page is one walk along one index, or a merge of a few (`_walks_of` names them), so it costs the same
 at any depth and for any number of runs. Filters beside those that lead into the index are looked at
-run by run on the way. Two things are sorted instead, as they are few whatever is stored: the active
-runs of a principal, and the runs of one session by the change of their status.
+run by run on the way. Two things are sorted instead, as they are few whatever is stored: the runs of
+one session, and the active runs of a principal by the change of their status.
 """
 
 import hashlib

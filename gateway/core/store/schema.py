@@ -110,7 +110,7 @@ runs = sa.Table(
 # two commits, one that stores it and one that ends it, and rewrites 20 pages: by the first one each
 # in sessions, runs, its key, run_inputs, and _created, _agent, _backend, _context and _active, and
 # in _cwd, _role and _nickname when it has one; by the second in runs, events, _shown, _active,
-# _status, _changed and _ended; and four to five more, where pages are full and split.
+# _status, _changed and _ended; and four more, where pages are full and split.
 # So: all ascend and are walked from their end, as what comes last then goes behind what is there
 # (descending ones took 33 pages, most for pages split in their middle); one with `status` or
 # `status_at` holds ended runs alone, which enter it once, for the active ones are so few that
@@ -130,7 +130,7 @@ for _column in (runs.c.cwd, runs.c.role, runs.c.nickname):
         sqlite_where=_column.is_not(None),
         postgresql_where=_column.is_not(None),
     )
-sa.Index("ix_runs_context", runs.c.context_id, *_newest)
+sa.Index("ix_runs_context", runs.c.context_id)  # a session has so few runs that they are sorted
 sa.Index("ix_runs_active", runs.c.principal, *_newest, **_active)
 sa.Index("ix_runs_status", runs.c.principal, runs.c.status, *_newest, **_ended)
 sa.Index(
@@ -145,7 +145,6 @@ sa.Index(
 sa.Index(
     "ix_runs_ended",
     runs.c.completed_at,
-    runs.c.id,
     sqlite_where=runs.c.completed_at.is_not(None),
     postgresql_where=runs.c.completed_at.is_not(None),
 )

@@ -120,7 +120,7 @@ def upgrade() -> None:
                 "(status = 'cancelled' or status = 'completed' or status = 'failed' or status = 'rejected')"
             ),
         )
-        batch_op.create_index("ix_runs_context", ["context_id", "created_at", "id"], unique=False)
+        batch_op.create_index("ix_runs_context", ["context_id"], unique=False)
         batch_op.create_index("ix_runs_created", ["principal", "created_at", "id"], unique=False)
         batch_op.create_index(
             "ix_runs_cwd",
@@ -131,7 +131,7 @@ def upgrade() -> None:
         )
         batch_op.create_index(
             "ix_runs_ended",
-            ["completed_at", "id"],
+            ["completed_at"],
             unique=False,
             sqlite_where=sa.text("completed_at IS NOT NULL"),
             postgresql_where=sa.text("completed_at IS NOT NULL"),
