@@ -89,7 +89,9 @@ async def test_large_questions_are_shortened_and_keep_their_ids(one: House) -> N
     page = await one.call("poll_events", run_id=run_id, after_seq=1)
     assert _size(page) <= 8192
     assert [request["request_id"] for request in page["pending"]] == ["q-0", "q-1", "q-2"]
-    assert page["events"][0]["clipped"] is True
+    event = page["events"][0]
+    assert [request["request_id"] for request in event["data"]["pending"]] == ["q-0", "q-1", "q-2"]
+    assert set(event["data"]["artifact_refs"]) == {f"/pending/{n}/input/diff" for n in range(3)}
     raised = await one.call("poll_events", run_id=run_id, after_seq=1, max_bytes=200_000)
     assert raised["pending"] == pending
 
