@@ -186,7 +186,7 @@ class Supervisor:
         self._schedule()
 
     def _spawn(self, run: Run, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(self._own(run, work), name=f"run {run.id}")
+        task = self._log.loop.create_task(self._own(run, work), name=f"run {run.id}")
         self._working.add(task)
         task.add_done_callback(self._working.discard)
 

@@ -59,7 +59,7 @@ class RunWriter:
         self._bound: str | None = None
         self._sent: _Batch | None = None  # under way
         self._due = False  # to be sent when the loop comes round
-        self._idle: asyncio.Future[None] | None = None  # for who waits until nothing is
+        self._idle: list[asyncio.Future[None]] = []  # of those who wait until nothing is
         self._failure: BaseException | None = None
         self.trouble: StorageError | None = None
 
@@ -91,7 +91,7 @@ class RunWriter:
             # Not at once: what a driver emits in one go is one append, so a short run takes two
             # commits instead of three.
             self._due = True
-            asyncio.get_running_loop().call_soon(self._send_due)
+            self._log.loop.call_soon(self._send_due)
         if len(self._backlog) > WINDOW:
             await self.flush()
 
@@ -111,10 +111,9 @@ class RunWriter:
         """Wait until everything emitted is durable. Raises: what an append failed with."""
         self._send_due()
         if self._sent is not None:
-            if self._idle is None:
-                self._idle = asyncio.get_running_loop().create_future()
-            # Cancelling who waits must not cancel the append, nor who else waits.
-            await asyncio.shield(self._idle)
+            waiter: asyncio.Future[None] = self._log.loop.create_future()
+            self._idle.append(waiter)
+            await waiter
         if self._failure is not None:
             raise self._failure
 
@@ -193,9 +192,10 @@ class RunWriter:
             if self._backlog:
                 self._send()
                 return
-        if self._idle is not None:
-            self._idle.set_result(None)
-            self._idle = None
+        for waiter in self._idle:
+            if not waiter.done():  # who waited may have been cancelled
+                waiter.set_result(None)
+        self._idle.clear()
 
     def _retry(self, batch: "_Batch", error: StorageError) -> None:
         """The database is gone or full: nothing is lost, the driver is held back meanwhile."""
@@ -204,7 +204,7 @@ class RunWriter:
         self.trouble = error
         batch.tries += 1
         delay = min(RETRY_FIRST_S * 2.0 ** (batch.tries - 1), RETRY_LAST_S)
-        asyncio.get_running_loop().call_later(delay, self._try_again, batch)
+        self._log.loop.call_later(delay, self._try_again, batch)
 
     def _try_again(self, batch: "_Batch") -> None:
         self._append(batch, again=True)

@@ -20,9 +20,9 @@ class Unreachable:
         self.asked = 0
 
     def submit(
-        self, operation: Callable[..., Any], *, small: Callable[[], bool] | None = None
+        self, operation: Callable[..., Any], *, weight: Callable[[], int] | None = None
     ) -> asyncio.Future[Any]:
-        del operation, small
+        del operation, weight
         self.asked += 1
         refused: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         refused.set_exception(StorageError("storage_unavailable", "it does not answer"))

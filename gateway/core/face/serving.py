@@ -92,6 +92,7 @@ class Listener:
             log_config=None,
             log_level=logging.WARNING,
             access_log=False,
+            proxy_headers=False,  # nobody's word on where a caller is counts
             server_header=False,
             timeout_graceful_shutdown=GRACE_S,
         )

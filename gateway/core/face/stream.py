@@ -265,7 +265,7 @@ class EventStream(Response):
         """To the end of the items, of the connection or of the server."""
         closing = self._granted.caller.closing
         with anyio.CancelScope() as over, closing.calling(over.cancel):
-            watching = asyncio.create_task(until_gone(receive, over))
+            watching = asyncio.create_task(until_gone(receive, over.cancel))
             try:
                 await self._pump(line)
             finally:

@@ -27,12 +27,12 @@ class Engine(Protocol):
         ...
 
     def submit(
-        self, operation: Operation[T], *, small: Callable[[], bool] | None = None
+        self, operation: Operation[T], *, weight: Callable[[], int] | None = None
     ) -> asyncio.Future[T]:
         """Run `operation` in the next write transaction; done when it is durable.
 
-        In the order of submission. `small` is asked just before: True when it will take a few
-        milliseconds at most. Raises: errors.StorageError when the database cannot be
+        In the order of submission. `weight` is asked just before: how many rows of about
+        50 us it will write. Raises: errors.StorageError when the database cannot be
         reached or is full; then nothing was changed, or (a connection lost in a commit) all was.
         """
         ...

@@ -18,12 +18,12 @@ BATCH_MAX: Final = 256  # operations of one commit; beyond it latency grows and 
 
 @dataclass(slots=True)
 class Job:
-    """One operation; `tries` counts its transactions of its own. `small` says whether, as it is
-    now, it would take a few milliseconds at most."""
+    """One operation; `tries` counts its transactions of its own. `weight` says how many
+    rows it would write now; without it nobody knows."""
 
     operation: Operation[Any]
     future: asyncio.Future[Any]
-    small: Callable[[], bool] | None = None
+    weight: Callable[[], int] | None = None
     outcome: Any = None
     error: BaseException | None = None
     tries: int = 0

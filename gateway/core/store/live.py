@@ -42,6 +42,8 @@ class LiveRuns:
     """The runs that are active here, those that ended a moment ago, and who waits for others."""
 
     def __init__(self) -> None:
+        # Kept: to ask asyncio for it costs a system call each time, and readers wait often.
+        self._loop = asyncio.get_running_loop()
         self._active: dict[str, Live] = {}
         self._ended: OrderedDict[str, Live] = OrderedDict()
         self._elsewhere: dict[str, set[asyncio.Future[None]]] = {}
@@ -89,14 +91,14 @@ class LiveRuns:
     async def moved(self, live: Live, after: int, timeout_s: float | None) -> bool:
         """Wait until an active run has an event after `after`; False when the time passed."""
         if live.run.last_seq <= after:
-            await _wait(live.waiters, timeout_s)
+            await self._wait(live.waiters, timeout_s)
         return live.run.last_seq > after
 
     async def heard(self, run_id: str, timeout_s: float) -> None:
         """Wait until another process says that the run moved, or the time has passed."""
         waiters = self._elsewhere.setdefault(run_id, set())
         try:
-            await _wait(waiters, timeout_s)
+            await self._wait(waiters, timeout_s)
         finally:
             if not waiters:
                 self._elsewhere.pop(run_id, None)
@@ -105,23 +107,22 @@ class LiveRuns:
         """Another process said so."""
         _wake(self._elsewhere.pop(run_id, set()))
 
+    async def _wait(self, waiters: set[asyncio.Future[None]], timeout_s: float | None) -> None:
+        """Until a waker resolves it, or the time has passed."""
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        waiters.add(waiter)
+        try:
+            if timeout_s is None:
+                await waiter
+            else:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(waiter, timeout_s)
+        finally:
+            waiters.discard(waiter)
+
 
 def _wake(waiters: set[asyncio.Future[None]]) -> None:
     for waiter in waiters:
         if not waiter.done():
             waiter.set_result(None)
     waiters.clear()
-
-
-async def _wait(waiters: set[asyncio.Future[None]], timeout_s: float | None) -> None:
-    """Until a waker resolves it, or the time has passed."""
-    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    waiters.add(waiter)
-    try:
-        if timeout_s is None:
-            await waiter
-        else:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(waiter, timeout_s)
-    finally:
-        waiters.discard(waiter)

@@ -33,6 +33,7 @@ class RunLog:
 
     def __init__(self, engine: Engine, log_id: str, mask: Mask) -> None:
         self._engine = engine
+        self.loop = asyncio.get_running_loop()
         self._pump = Pump(engine)
         self._ownership = Ownership(engine)
         self._owner: str | None = None

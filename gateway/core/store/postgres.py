@@ -84,10 +84,10 @@ class PostgresEngine:
             raise postgres_failure(exc) or exc from exc
 
     def submit(
-        self, operation: Operation[T], *, small: Callable[[], bool] | None = None
+        self, operation: Operation[T], *, weight: Callable[[], int] | None = None
     ) -> asyncio.Future[T]:
         """Run `operation` in the writer's next transaction; done when it is durable."""
-        del small  # nothing here holds up the loop
+        del weight  # nothing here holds up the loop
         future: asyncio.Future[T] = self._loop.create_future()
         self._queue.append(Job(operation, future))
         self._work.set()

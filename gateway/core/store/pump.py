@@ -17,7 +17,6 @@ from gateway.core.store.batch import Outcome, Write, carry_out, weight
 from gateway.core.store.engine import Engine
 
 GATHERED_MAX: Final = 256  # writes of one operation
-SMALL: Final = 64  # weight of an operation that takes a few milliseconds at most
 
 _Waiting: TypeAlias = tuple[Write, asyncio.Future[Run]]
 
@@ -49,15 +48,15 @@ class Pump:
             self._gather(taken)
             return carry_out(connection, [write for write, _ in taken])
 
-        submitted = self._engine.submit(operation, small=self._is_small)
+        submitted = self._engine.submit(operation, weight=self._weight)
         submitted.add_done_callback(lambda f: self._carried_out(f, taken))
 
     def _gather(self, taken: list[_Waiting]) -> None:
         while self._waiting and len(taken) < GATHERED_MAX:
             taken.append(self._waiting.popleft())
 
-    def _is_small(self) -> bool:
-        return sum([weight(write) for write, _ in self._waiting]) <= SMALL
+    def _weight(self) -> int:
+        return sum([weight(write) for write, _ in self._waiting])
 
     def _carried_out(self, outcome: asyncio.Future[list[Outcome]], taken: list[_Waiting]) -> None:
         error = None if outcome.cancelled() else outcome.exception()

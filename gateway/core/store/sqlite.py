@@ -43,7 +43,8 @@ T = TypeVar("T")
 READERS: Final = 3  # threads; a page costs 0.1 ms, so they only hide the rare slow one
 SLOW_S: Final = 0.01  # a commit on the loop that took longer: the disk makes it wait
 AWAY_S: Final = 5.0  # for so long then all commits go to the thread
-HERE_MAX: Final = 64  # commits on the loop in a row: they leave about 1,000 pages in the log
+PROMPT_MAX: Final = 64  # weight of a commit on the loop: a few milliseconds
+LOGGED_MAX: Final = 384  # weight of all since the thread's last: 4,000 pages, 16 MB, to be moved
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class SqliteEngine:
         self._due = False  # `_turn` will be called
         self._away = False  # the thread is at work, and nobody else writes
         self._away_until = 0.0
-        self._in_a_row = 0  # commits on the loop since the thread's last
+        self._logged = 0  # weight of the commits on the loop since the thread's last
         self._closed = False
         self._batches: queue.SimpleQueue[list[Job] | None] = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="log-reader")
@@ -123,14 +124,14 @@ class SqliteEngine:
             engine.dispose()
 
     def submit(
-        self, operation: Operation[T], *, small: Callable[[], bool] | None = None
+        self, operation: Operation[T], *, weight: Callable[[], int] | None = None
     ) -> asyncio.Future[T]:
         """Run `operation` in the next transaction; done when it is durable."""
         future: asyncio.Future[T] = self._loop.create_future()
         if self._closed:
             future.cancel()
             return future
-        self._waiting.append(Job(operation, future, small))
+        self._waiting.append(Job(operation, future, weight))
         if not self._due and not self._away:
             self._due = True
             self._loop.call_soon(self._turn)
@@ -184,7 +185,7 @@ class SqliteEngine:
         batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_MAX))]
         if not self._is_prompt(batch) or not self._commit_here(batch):
             self._away = True
-            self._in_a_row = 0
+            self._logged = 0
             self._batches.put(batch)
             return
         deliver(batch)
@@ -193,16 +194,18 @@ class SqliteEngine:
             self._loop.call_soon(self._turn)
 
     def _is_prompt(self, batch: Sequence[Job]) -> bool:
-        return (
-            self._durability == "normal"
-            and self._loop.time() >= self._away_until
-            and all(job.small is not None and job.small() for job in batch)
-            and self._in_a_row < HERE_MAX
-        )
+        if self._durability != "normal" or self._loop.time() < self._away_until:
+            return False
+        weight = 0
+        for job in batch:
+            if job.weight is None:
+                return False
+            weight += job.weight()
+        self._logged += weight
+        return weight <= PROMPT_MAX and self._logged <= LOGGED_MAX
 
     def _commit_here(self, batch: Sequence[Job]) -> bool:
         """False: the database would have made us wait, or failed; the thread has more patience."""
-        self._in_a_row += 1
         began = time.perf_counter()
         self._here.commit(batch)
         failed = any(isinstance(job.error, StorageError) for job in batch)
