@@ -250,11 +250,16 @@ def describe(error: ValidationError) -> str:
     return f"{where}: {first['msg']}"
 
 
+_NOTHING_ASKED: Final = CodingRequest()
+
+
 def read_request(metadata: JsonObject) -> CodingRequest:
     """The request in a message's metadata; the predecessor's key serves where ours is absent.
 
     Raises: InvalidRequestError.
     """
+    if not metadata:
+        return _NOTHING_ASKED
     raw = metadata.get(URI)
     if raw is None:
         old = as_object(metadata.get(PREDECESSOR_KEY))

@@ -16,6 +16,7 @@ from gateway.core.face.closing import Closing
 from gateway.core.face.refusals import going_away
 
 PRINCIPAL: Final = "principal"  # key in a request's state
+BODY: Final = "body"  # key in a request's state: its body, where the Guard has read it
 LOCAL: Final = "local"  # the principal behind a server's one token
 CLOSING: Final = "closing"  # key in a request's state: the server's Closing
 SERVED_MAJOR: Final = "1"  # A2A versions differ by major only

@@ -1,22 +1,21 @@
 """What a request must pass before any route sees it: Host, Origin, token, body.
 
-Pure ASGI; knows no MCP, and of A2A how it says one refusal. A wrapper's server is remote code execution, so everything but
-the public card and the health check needs the bearer token, and no browser page of another origin
-gets through, token or not.
+Pure ASGI; knows no MCP, and of A2A how it says one refusal. A wrapper's server is remote code
+execution, so everything but the public card and the health check needs the bearer token, and no
+browser page of another origin gets through, token or not.
 """
 
 import hmac
 import logging
 import re
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.core.face.body import MAX_BODY, Body, Refusal, check_structure
-from gateway.core.face.caller import LOCAL, PRINCIPAL
+from gateway.core.face.caller import BODY, LOCAL, PRINCIPAL
 from gateway.core.face.pacing import turn
 from gateway.core.face.refusals import unsupported_type
 
@@ -26,6 +25,11 @@ HEALTH_PATH: Final = "/healthz"
 LOOPBACK_NAMES: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 _JSON_TYPE: Final = re.compile(r"application/(?:[\w.-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
+
+_LOOKED_AT: Final = frozenset(
+    {b"host", b"origin", b"authorization", b"content-length", b"content-type"}
+)
+_Checked: TypeAlias = Mapping[bytes, Sequence[str]]
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +63,8 @@ class Guard:
         if scope["type"] != "http":  # nothing of ours speaks WebSocket
             await send({"type": "websocket.close", "code": 1008})
             return
-        headers = Headers(scope=scope)
-        body = Body(receive, headers.get("content-length"), self._max_body)
+        headers = _checked(scope)
+        body = Body(receive, headers.get(b"content-length", [None])[0], self._max_body)
         try:
             self._check_address(headers)
             self._check_token(scope, headers)
@@ -71,22 +75,24 @@ class Guard:
             )
             await refusal.send(send, body)
             return
-        scope.setdefault("state", {})[PRINCIPAL] = LOCAL
+        state = scope.setdefault("state", {})
+        state[PRINCIPAL] = LOCAL
+        state[BODY] = content
         await self._app(scope, receive if content is None else _replay(content, receive), send)
 
-    def _check_address(self, headers: Headers) -> None:
+    def _check_address(self, headers: _Checked) -> None:
         """DNS rebinding and foreign web pages: the name asked for and the page asking are ours."""
-        if _name(headers.get("host", "")) not in self._hosts:
+        if _name(headers.get(b"host", [""])[0]) not in self._hosts:
             raise Refusal(421, "host_refused", "this server does not answer under that Host name")
-        for origin in headers.getlist("origin"):
+        for origin in headers.get(b"origin", ()):
             split = urlsplit(origin)
             if split.scheme not in ("http", "https") or _name(split.netloc) not in self._hosts:
                 raise Refusal(403, "origin_refused", "requests of this Origin are not served")
 
-    def _check_token(self, scope: Scope, headers: Headers) -> None:
+    def _check_token(self, scope: Scope, headers: _Checked) -> None:
         if self._token is None or self._is_public(scope):
             return
-        given = headers.getlist("authorization")
+        given = headers.get(b"authorization", ())
         scheme, _, credentials = given[0].partition(" ") if len(given) == 1 else ("", "", "")
         right = hmac.compare_digest(credentials.strip().encode("latin-1"), self._token)
         if scheme.lower() != "bearer" or not right:
@@ -100,18 +106,27 @@ class Guard:
         path: str = scope["path"]
         return path in self._public or path.rstrip("/").endswith((CARD_PATH, OLD_CARD_PATH))
 
-    async def _content(self, scope: Scope, headers: Headers, body: Body) -> bytes | None:
+    async def _content(self, scope: Scope, headers: _Checked, body: Body) -> bytes | None:
         """The whole body of a request that has one, within the limits. None: nothing was read."""
         if scope["method"] in ("GET", "HEAD", "OPTIONS"):
             return None
         content = await body.read()
-        if content and not _JSON_TYPE.match(headers.get("content-type", "")):
+        if content and not _JSON_TYPE.match(headers.get(b"content-type", [""])[0]):
             text = "send JSON with Content-Type: application/json"
             raise Refusal(415, "content_type", text, unsupported_type(scope["path"]))
         await turn(len(content))
         check_structure(content)
         await turn(len(content))
         return content
+
+
+def _checked(scope: Scope) -> _Checked:
+    """The headers that are looked at here, by name, in one walk through all of them."""
+    found: dict[bytes, list[str]] = {}
+    for name, value in scope["headers"]:
+        if name in _LOOKED_AT:
+            found.setdefault(name, []).append(value.decode("latin-1"))
+    return found
 
 
 def _name(host: str) -> str:

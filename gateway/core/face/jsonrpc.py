@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.core import json
 from gateway.core.face.answer import JsonText
-from gateway.core.face.caller import Caller, caller_of
+from gateway.core.face.caller import BODY, Caller, caller_of
 from gateway.core.face.operations import Operations
 from gateway.core.face.pacing import turn
 from gateway.core.face.refusals import jsonrpc_error, translated
@@ -58,7 +58,10 @@ class JsonRpc:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await Request(scope, receive).body()
+        state: Mapping[str, Any] = scope.get("state") or {}
+        body: bytes | None = state.get(BODY)
+        if body is None:  # no Guard before us
+            body = await Request(scope, receive).body()
         await turn(len(body))
         response = await self.answer(body, caller_of(scope, receive))
         await response(scope, receive, send)
