@@ -78,7 +78,7 @@ def split(data: JsonObject, limits: Limits) -> Split:
     The common case (a small event) costs one size check. An event stays over its limit only when
     nothing is left in it that would be smaller as a reference.
     """
-    if _size(data) <= limits.text:
+    if json.texts_of(data) <= limits.text and _size(data) <= limits.text:
         return Split(data=data)
     taken: dict[str, Payload] = {}
     inline = cast("JsonObject", _walk(data, "", limits, taken))
@@ -224,7 +224,7 @@ def _kept(pointer: str, key: str) -> bool:
 
 def _preview(value: Any, limit: int) -> Any:
     if isinstance(value, str):
-        return json.utf8(value)[:limit].decode(errors="ignore") + TRUNCATED
+        return json.utf8(value[:limit])[:limit].decode(errors="ignore") + TRUNCATED
     if isinstance(value, list):
         return {
             "artifact_summary": {

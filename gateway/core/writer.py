@@ -122,7 +122,7 @@ class RunWriter:
         a thread: 10 MB keep one busy for 100 ms."""
         data = encode(event)
         mask = self._log.masking.mask
-        if _texts_of(data) <= LARGE and len(text := json.encode(data)) <= LARGE:
+        if json.texts_of(data) <= LARGE and len(text := json.encode(data)) <= LARGE:
             return _prepared(event, data, text, mask, self._limits)
         return await asyncio.to_thread(_cut_up, event, data, mask, self._limits)
 
@@ -230,13 +230,14 @@ class _Prepared:
     payloads: tuple[Payload, ...]
 
 
-def _texts_of(data: JsonObject) -> int:
-    """Characters of the texts on top: where the large ones are, and cheaper than to encode all."""
-    return sum([len(value) for value in data.values() if isinstance(value, str)])
-
-
 def _cut_up(event: Event, data: JsonObject, mask: Mask, limits: Limits) -> _Prepared:
-    return _prepared(event, data, json.encode(data), mask, limits)
+    """The same in small steps, none of which keeps the loop's thread waiting: never all of the
+    data in one text."""
+    masked = mask.data(data)
+    if masked is not data:
+        event = decode(event.type, masked)
+    parts = redact.split(masked, limits)
+    return _Prepared(event, json.encode(parts.data), parts.payloads)
 
 
 def _prepared(event: Event, data: JsonObject, text: str, mask: Mask, limits: Limits) -> _Prepared:
