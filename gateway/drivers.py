@@ -14,10 +14,10 @@ from gateway.agents import Registry
 from gateway.core.errors import NotSteerableError
 from gateway.core.events import RunFailed, StatusChanged
 from gateway.core.extension import Answer
+from gateway.core.life.writer import RunWriter
 from gateway.core.messages import Message
 from gateway.core.record import Run
 from gateway.core.status import RunStatus
-from gateway.core.writer import RunWriter
 from gateway.errors import AgentUnreachableError, GatewayError
 from gateway.foreign import ForeignRun
 from gateway.reach import Reach

@@ -19,10 +19,10 @@ from gateway.core.errors import CoreError, NotSteerableError, RunEndedError
 from gateway.core.events import Event, StatusChanged
 from gateway.core.extension import Answer
 from gateway.core.json import JsonObject
+from gateway.core.life.writer import RunWriter
 from gateway.core.messages import Message
 from gateway.core.record import Remote, follow_up, resolution
 from gateway.core.status import RunStatus
-from gateway.core.writer import RunWriter
 from gateway.errors import (
     AgentLostError,
     AgentProtocolError,

@@ -21,10 +21,10 @@ from gateway.core.errors import AnswerRefusedError, CoreError, NotSteerableError
 from gateway.core.events import StatusChanged
 from gateway.core.extension import LAST_SEQ_KEY, LOG_ID_KEY, URI, Answer
 from gateway.core.json import JsonObject, as_object
+from gateway.core.life.writer import RunWriter
 from gateway.core.messages import Message
 from gateway.core.record import Remote
 from gateway.core.status import IllegalTransitionError
-from gateway.core.writer import RunWriter
 from gateway.errors import (
     AgentLostError,
     AgentProtocolError,

@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gateway.core.addresses import Network
 from gateway.core.keep import KeepBytes, KeepFinished
-from gateway.core.liveness import STALL_AFTER_S
+from gateway.core.life.liveness import STALL_AFTER_S
 
 APPLICATION: Final = "a2a-gateway"
 ENV_PREFIX: Final = "A2A_GATEWAY_"

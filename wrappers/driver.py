@@ -15,10 +15,10 @@ from typing import Final
 from gateway.core.errors import CoreError, InvalidInputError, NotSteerableError
 from gateway.core.events import InputRequired, Rejected, RunFailed, RunStarted, StatusChanged
 from gateway.core.extension import Answer, CodingRequest
+from gateway.core.life.writer import RunWriter
 from gateway.core.messages import Message
 from gateway.core.record import Run, resolution
 from gateway.core.status import RunStatus
-from gateway.core.writer import RunWriter
 from wrappers.adapter import (
     Adapter,
     AgentSession,

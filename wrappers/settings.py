@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from gateway.core.addresses import Network
 from gateway.core.extension import EnvPolicy, PermissionMode, Sandbox
 from gateway.core.keep import KeepBytes, KeepFinished
-from gateway.core.liveness import STALL_AFTER_S
+from gateway.core.life.liveness import STALL_AFTER_S
 
 
 def default_home() -> Path:

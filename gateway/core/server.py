@@ -10,17 +10,17 @@ from typing import Final
 
 from gateway.core.addresses import Screen
 from gateway.core.clock import Clock
-from gateway.core.driver import DriverFactory
 from gateway.core.keep import Keep
-from gateway.core.keeping import Keeping
-from gateway.core.liveness import STALL_AFTER_S
+from gateway.core.life.driver import DriverFactory
+from gateway.core.life.keeping import Keeping
+from gateway.core.life.liveness import STALL_AFTER_S
+from gateway.core.life.supervisor import Supervisor
 from gateway.core.push.deliveries import Deliveries
 from gateway.core.push.delivery import Patience
 from gateway.core.redact import Limits
 from gateway.core.secrets import Mask
 from gateway.core.store.engine import Durability
 from gateway.core.store.open import open_log
-from gateway.core.supervisor import Supervisor
 from gateway.core.tasks import Tasks
 
 QUEUE_LIMIT: Final = 1000  # waiting runs; beyond it a run is rejected with a reason

@@ -29,17 +29,17 @@ from gateway.core.errors import (
 )
 from gateway.core.extension import CodingRequest
 from gateway.core.json import JsonObject
-from gateway.core.lineage import check_lineage
-from gateway.core.liveness import Liveness, liveness
+from gateway.core.life.lineage import check_lineage
+from gateway.core.life.liveness import Liveness, liveness
+from gateway.core.life.slots import Queued
+from gateway.core.life.supervisor import Supervisor
 from gateway.core.messages import Message
 from gateway.core.outcomes import EventPage, Sent
 from gateway.core.record import Run, Session
-from gateway.core.slots import Queued
 from gateway.core.status import WAITING
 from gateway.core.store.entry import PayloadSlice, Recorded
 from gateway.core.store.listing import RunPage, RunQuery
 from gateway.core.store.log import RunLog
-from gateway.core.supervisor import Supervisor
 
 FOLLOW_BATCH: Final = 256
 TAKEN_UP_S: Final = 5.0  # as long as a cancel waits for its confirmation

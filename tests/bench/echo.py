@@ -33,10 +33,10 @@ from gateway.core.face.cards import Face, Skill, build_card
 from gateway.core.face.guard import Guard
 from gateway.core.face.routes import FaceApp, health_route
 from gateway.core.face.serving import Listener, run
+from gateway.core.life.writer import RunWriter
 from gateway.core.messages import Message
 from gateway.core.record import Run
 from gateway.core.server import task_server
-from gateway.core.writer import RunWriter
 from tests.bench.references import ECHO, fixed_handler, sdk_handler
 from tests.bench.sampling import profiled, thread_times
 

@@ -5,12 +5,12 @@ from typing import Any, Final
 
 from gateway.core.events import RunCompleted
 from gateway.core.extension import CodingRequest
+from gateway.core.life.writer import RunWriter
 from gateway.core.messages import user_text
 from gateway.core.record import Run, Session
 from gateway.core.redact import Limits
 from gateway.core.status import RunStatus
 from gateway.core.store.log import RunLog
-from gateway.core.writer import RunWriter
 
 RUN: Final = Run(
     id="r",

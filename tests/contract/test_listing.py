@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from gateway.core.errors import InvalidInputError
 from gateway.core.events import RunFailed, RunStarted
 from gateway.core.extension import CodingRequest
+from gateway.core.life.writer import RunWriter
 from gateway.core.messages import user_text
 from gateway.core.record import Run, Session
 from gateway.core.redact import Limits
@@ -20,7 +21,6 @@ from gateway.core.store.listing import COUNT_MAX, RunQuery, decode_cursor, encod
 from gateway.core.store.log import RunLog
 from gateway.core.store.rows import MOVING
 from gateway.core.store.schema import ACTIVE_STATUSES, ENDED_STATUSES, runs
-from gateway.core.writer import RunWriter
 from tests.bench.bigstore import BETWEEN, PRINCIPAL, START, fill
 from tests.contract.engines import KINDS, Database, Kind, empty_database
 

@@ -16,7 +16,8 @@ from gateway.core.errors import PayloadNotFoundError, ReplayError
 from gateway.core.events import AgentMessage, ArtifactAdded, RunCompleted, RunStarted
 from gateway.core.extension import CodingRequest
 from gateway.core.keep import Keep
-from gateway.core.keeping import Keeping
+from gateway.core.life.keeping import Keeping
+from gateway.core.life.writer import RunWriter
 from gateway.core.messages import user_text
 from gateway.core.record import Run, Session
 from gateway.core.redact import Limits
@@ -33,7 +34,6 @@ from gateway.core.store.retention import (
     sweep_oldest,
 )
 from gateway.core.store.schema import metadata, runs, sessions
-from gateway.core.writer import RunWriter
 from tests.bench.bigstore import BETWEEN, PRINCIPAL, START, fill
 from tests.contract.engines import KINDS, Database, Kind, empty_database
 

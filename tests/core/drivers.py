@@ -22,9 +22,9 @@ from gateway.core.events import (
     StatusChanged,
 )
 from gateway.core.extension import Answer
+from gateway.core.life.writer import RunWriter
 from gateway.core.messages import Message
 from gateway.core.record import Run
-from gateway.core.writer import RunWriter
 
 
 def _artifact(text: str) -> Event:

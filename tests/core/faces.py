@@ -10,13 +10,13 @@ import anyio
 import httpx
 
 from gateway.core.addresses import Screen
-from gateway.core.driver import DriverFactory
 from gateway.core.extension import EXTENSIONS_HEADER, LAST_EVENT_ID_HEADER, URI, CodingRequest
 from gateway.core.face.cards import Skill, build_card
 from gateway.core.face.guard import Guard
 from gateway.core.face.routes import Face, FaceApp, health_route
 from gateway.core.face.serving import Listener
 from gateway.core.json import JsonObject
+from gateway.core.life.driver import DriverFactory
 from gateway.core.record import Run
 from gateway.core.server import task_server
 from gateway.core.tasks import Tasks

@@ -12,12 +12,12 @@ import anyio
 from gateway.core.errors import NotSteerableError
 from gateway.core.events import HOW_RESOLVED, Event, InputRequired, RunStarted, StatusChanged
 from gateway.core.extension import Answer
+from gateway.core.life.writer import RunWriter
 from gateway.core.messages import Message, user_text
 from gateway.core.outcomes import Sent
 from gateway.core.record import Run, resolution
 from gateway.core.server import task_server
 from gateway.core.tasks import Tasks
-from gateway.core.writer import RunWriter
 
 ME = "local"
 

@@ -13,8 +13,8 @@ from gateway.core.errors import InvalidInputError, SessionConflictError
 from gateway.core.events import AgentMessage, RunCompleted
 from gateway.core.extension import URI, CodingRequest, Limits, Parent
 from gateway.core.json import JsonObject
-from gateway.core.lineage import DEPTH_MAX
-from gateway.core.liveness import Liveness, liveness
+from gateway.core.life.lineage import DEPTH_MAX
+from gateway.core.life.liveness import Liveness, liveness
 from gateway.core.messages import user_text
 from gateway.core.record import Run
 from gateway.core.status import RunStatus
@@ -145,7 +145,7 @@ class _Lines(logging.Handler):
 
 @asynccontextmanager
 async def _reports() -> AsyncGenerator[_Lines]:
-    lines, logger = _Lines(), logging.getLogger("gateway.core.supervisor")
+    lines, logger = _Lines(), logging.getLogger("gateway.core.life.supervisor")
     logger.addHandler(lines)
     try:
         yield lines

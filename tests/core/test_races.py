@@ -27,10 +27,10 @@ from gateway.core.errors import (
 )
 from gateway.core.events import RunCompleted, RunFailed, RunStarted, StatusChanged
 from gateway.core.extension import CodingRequest, Limits, Parent
+from gateway.core.life.writer import RunWriter
 from gateway.core.messages import DataPart, Message
 from gateway.core.record import Remote, Run
 from gateway.core.status import RunStatus
-from gateway.core.writer import RunWriter
 from tests.core.puppet import ME, Puppet, Stage, stage
 
 DEADLINE = CodingRequest(limits=Limits(deadline_s=30))
@@ -112,7 +112,7 @@ async def test_an_answer_behind_a_cancel_is_refused_and_not_recorded(tmp_path: P
 async def test_a_cancel_is_accepted_while_a_follow_up_hangs_at_the_agent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.core.owner.SAID_FIRST_S", 0.01)
+    monkeypatch.setattr("gateway.core.life.owner.SAID_FIRST_S", 0.01)
     async with stage(tmp_path) as on:
         run, puppet = await on.begin()
         puppet.deaf = asyncio.Event()

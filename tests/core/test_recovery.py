@@ -18,9 +18,9 @@ from gateway.core.errors import (
 )
 from gateway.core.events import AgentMessage, RunCompleted
 from gateway.core.extension import CodingRequest
+from gateway.core.life.slots import Queued
 from gateway.core.messages import DataPart, Message
 from gateway.core.record import Run
-from gateway.core.slots import Queued
 from gateway.core.status import RunStatus
 from tests.core.puppet import ME, Puppet, Stage, stage
 
@@ -174,7 +174,7 @@ async def test_who_waits_for_a_queued_run_is_answered_when_the_server_stops(
 async def test_a_driver_that_does_not_end_in_time_is_cut_off_and_its_run_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.core.supervisor.STOP_GRACE_S", 0.01)
+    monkeypatch.setattr("gateway.core.life.supervisor.STOP_GRACE_S", 0.01)
 
     class Stubborn(Puppet):
         async def drive(self, writer: Any) -> None:

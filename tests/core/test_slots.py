@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.slots import RESERVE_PER_PARENT, Queued, Slots
+from gateway.core.life.slots import RESERVE_PER_PARENT, Queued, Slots
 
 
 def test_runs_start_in_order_up_to_the_capacity() -> None:

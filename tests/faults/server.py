@@ -28,11 +28,11 @@ from gateway.core.face.cards import Face, Skill, build_card
 from gateway.core.face.guard import Guard
 from gateway.core.face.routes import FaceApp, health_route
 from gateway.core.face.serving import Listener, run
+from gateway.core.life.writer import RunWriter
 from gateway.core.messages import Message
 from gateway.core.record import Run
 from gateway.core.server import task_server
 from gateway.core.status import WAITING
-from gateway.core.writer import RunWriter
 
 TOKEN: Final = "for-tests"
 AGENT: Final = "scripted"

@@ -7,7 +7,7 @@ import anyio
 
 from gateway.core.face.serving import GRACE_S
 from gateway.core.json import JsonObject
-from gateway.core.supervisor import STOP_GRACE_S
+from gateway.core.life.supervisor import STOP_GRACE_S
 from tests.wrappers.launched import START_S, Launched, launched
 
 

@@ -11,11 +11,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final, Literal, TypeAlias
 
-from gateway.core import endings
 from gateway.core.answers import AnswerError, names_requests, read_answers
 from gateway.core.clock import Clock, iso
-from gateway.core.deadline import Deadline
-from gateway.core.driver import Driver
 from gateway.core.errors import (
     AnswerRefusedError,
     CancelPendingError,
@@ -27,14 +24,17 @@ from gateway.core.errors import (
 )
 from gateway.core.events import Event, RunFailed, StatusChanged
 from gateway.core.extension import Answer
+from gateway.core.life import endings
+from gateway.core.life.deadline import Deadline
+from gateway.core.life.driver import Driver
+from gateway.core.life.resolved import how_resolved
+from gateway.core.life.writer import RunWriter
 from gateway.core.messages import Message
 from gateway.core.record import AfterTerminalError, Run, follow_up, resolutions
 from gateway.core.redact import Limits
-from gateway.core.resolved import how_resolved
 from gateway.core.status import RunStatus
 from gateway.core.store.entry import RequestKey
 from gateway.core.store.log import RunLog
-from gateway.core.writer import RunWriter
 
 CANCEL_CONFIRM_S: Final = 60.0  # then the run ends without its agent's word
 SAID_FIRST_S: Final = 2.0  # what a follow-up under way gets before a cancel overtakes it

@@ -10,21 +10,21 @@ from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
-from gateway.core import endings
 from gateway.core.clock import Clock
-from gateway.core.driver import DriverFactory
 from gateway.core.errors import FencedError, RunNotFoundError, ServerStoppingError, StorageError
 from gateway.core.events import Event, Rejected
-from gateway.core.liveness import stall_due
+from gateway.core.life import endings
+from gateway.core.life.driver import DriverFactory
+from gateway.core.life.liveness import stall_due
+from gateway.core.life.owner import Did, Owner
+from gateway.core.life.slots import Queued, Slots
+from gateway.core.life.writer import RunWriter
 from gateway.core.messages import Message
-from gateway.core.owner import Did, Owner
 from gateway.core.record import Run
 from gateway.core.redact import Limits
-from gateway.core.slots import Queued, Slots
 from gateway.core.status import WAITING, RunStatus
 from gateway.core.store.entry import RequestKey
 from gateway.core.store.log import RunLog
-from gateway.core.writer import RunWriter
 
 STOP_GRACE_S: Final = 5.0  # what drivers get to end their agents when the server stops
 SAID_GRACE_S: Final = 0.5  # and then what is still being said to them

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
 from gateway.core.extension import Answer
+from gateway.core.life.writer import RunWriter
 from gateway.core.messages import Message
 from gateway.core.record import Run
-from gateway.core.writer import RunWriter
 
 
 class Driver(Protocol):
