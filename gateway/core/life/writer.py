@@ -244,7 +244,8 @@ def _prepared(event: Event, data: JsonObject, text: str, mask: Mask, limits: Lim
     if mask.suspects(text):
         data = mask.data(data)
         event, text = decode(event.type, data), json.encode(data)
-    if len(text) <= limits.text:  # most events are smaller, and done with here
+    # Most events are smaller, and done with here.
+    if len(text) <= limits.text and (text.isascii() or len(text.encode()) <= limits.text):
         return _Prepared(event, text, ())
     parts = redact.split(data, limits)
     return _Prepared(event, json.encode(parts.data) if parts.payloads else text, parts.payloads)
