@@ -10,7 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from gateway.core import json, redact
 from gateway.core.clock import Clock
@@ -221,8 +221,7 @@ class _Batch:
     tries: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
+class _Prepared(NamedTuple):
     """An event without secrets, the JSON text of what of it stays inline, and what does not."""
 
     event: Event

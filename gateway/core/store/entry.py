@@ -1,14 +1,14 @@
 """What goes into the log and what comes out of it: events with their seq, payloads, keys."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from gateway.core.redact import Payload
 from gateway.core.status import RunStatus
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
+# Named tuples, these two: one of each an event, and frozen dataclasses take three times as long.
+class Recorded(NamedTuple):
     """A durable event. `ts` is unix microseconds, `status` the run's after it, `data` JSON text."""
 
     seq: int
@@ -27,8 +27,7 @@ class RequestKey:
     digest: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(NamedTuple):
     """An event on its way into the log, with the payloads that leave its data and the key of the
     follow-up that caused it: what was done and that it was done are one transaction."""
 
