@@ -4,8 +4,11 @@ Knows no package of the product.
 """
 
 import os
+import signal
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,8 @@ import pytest
 from tests.requirements import PROMISES
 
 pytest_plugins = ["tests.postgres"]
+
+LEFT_S = 10.0  # what agents' guardians and wrappers take to end after a kill, with room
 
 # Variables of the machine that would steer the product or an agent's CLI from outside a test.
 STEERING_PREFIXES = ("A2A_", "ANTHROPIC_", "CLAUDE", "CODEX", "OPENAI_", "XDG_", "MCP_")
@@ -61,6 +66,31 @@ def built_environment(home: Path) -> dict[str, str]:
 def environment(tmp_path: Path) -> dict[str, str]:
     """A built environment for child processes of this test."""
     return built_environment(tmp_path / "home")
+
+
+@pytest.fixture(autouse=True)
+def _nobody_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
+    """No process that a test started outlives it by more than a while."""
+    yield
+    base = str(tmp_path_factory.getbasetemp())
+    until = time.monotonic() + LEFT_S
+    while (left := _of_tests(base)) and time.monotonic() < until:
+        time.sleep(0.05)
+    for process in left:  # the next test is not to be blamed
+        os.kill(int(process.partition(" ")[0]), signal.SIGKILL)
+    assert not left, "left behind: " + "; ".join(left)
+
+
+def _of_tests(base: str) -> list[str]:
+    """ "PID COMMAND" of the processes, where there is /proc, whose home lies under `base`."""
+    mark = f"A2A_GATEWAY_HOME={base}".encode()
+    found: list[str] = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if int(folder.name) != os.getpid() and mark in (folder / "environ").read_bytes():
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                found.append(f"{folder.name} {command}")
+    return found
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -24,8 +24,9 @@ async def test_events_reach_their_webhook_although_the_gateway_is_killed(
             await hook.count(1)
             assert await gateway.stop(signal.SIGKILL) == -signal.SIGKILL
         hook.open.set()
-        async with started(environment):
+        async with started(environment) as gateway:
             got = await hook.until("TASK_STATE_COMPLETED")
+            await gateway.stop()  # and with it the wrapper that the killed one had started
         ids = [one.headers["webhook-id"] for one in got]
         assert ids[0] == ids[1]
         assert len(set(ids[1:])) == len(ids) - 1
