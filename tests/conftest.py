@@ -83,7 +83,8 @@ def _nobody_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:  #
 
 def _of_tests(base: str) -> list[str]:
     """ "PID COMMAND" of the processes, where there is /proc, whose home lies under `base`."""
-    mark = f"A2A_GATEWAY_HOME={base}".encode()
+    # A test's own folder: what lives as long as all tests do has the home that they inherit.
+    mark = f"A2A_GATEWAY_HOME={base}/test_".encode()
     found: list[str] = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
