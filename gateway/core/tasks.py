@@ -56,7 +56,6 @@ class Tasks:
         self.screen = screen or Screen()
         self.clock = clock
         self._supervisor = supervisor
-        self._clock = clock
 
     async def stop(self) -> None:
         """End every active run with a reason, before the server goes; reading goes on.
@@ -96,7 +95,7 @@ class Tasks:
             return await self._follow_up(principal, run_id, context_id, message, asked)
         if asked.parent is not None:
             await check_lineage(asked.parent, context_id, partial(self._known, principal))
-        now = self._clock()
+        now = self.clock()
         known = await self.log.session(context_id) if context_id else None
         session = session_of(
             known,
@@ -203,7 +202,7 @@ class Tasks:
 
     def liveness(self, run: Run) -> Liveness:
         """When the run last said something, what it is about, whether it seems stuck."""
-        return liveness(run, at=self._clock(), stall_after_s=self._supervisor.stall_after_s)
+        return liveness(run, at=self.clock(), stall_after_s=self._supervisor.stall_after_s)
 
     async def settled(self, principal: str, run_id: str, timeout_s: float | None = None) -> Run:
         """The run at its first terminal or waiting status (or after `timeout_s`, as it is)."""
@@ -234,9 +233,9 @@ class Tasks:
         return await self._ended(principal, run_id, wait_s)
 
     async def _ended(self, principal: str, run_id: str, wait_s: float) -> Run:
-        until = self._clock() + int(wait_s * 1_000_000)
+        until = self.clock() + int(wait_s * 1_000_000)
         run = await self.get(principal, run_id)
-        while not run.terminal and (left := until - self._clock()) > 0:
+        while not run.terminal and (left := until - self.clock()) > 0:
             await self.log.changed(run_id, run.last_seq, left / 1_000_000)
             run = await self.get(principal, run_id)
         return run

@@ -22,6 +22,7 @@ from gateway.core.life.slots import Queued
 from gateway.core.messages import DataPart, Message
 from gateway.core.record import Run
 from gateway.core.status import RunStatus
+from tests.core.faces import Puppets
 from tests.core.puppet import ME, Puppet, Stage, stage
 
 KEYED = CodingRequest(request_key="k")
@@ -52,33 +53,21 @@ async def _settled(on: Stage, run: Run) -> tuple[RunStatus, str | None]:
     return ended.status, ended.error and ended.error.reason
 
 
-class Factory:
+class Factory(Puppets):
     """Makes puppets, tells of each, and fails when it is told to."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.broken = False
-        self._send, self._receive = anyio.create_memory_object_stream[Puppet](100)
 
     def __call__(self, run: Run) -> Puppet:
         if self.broken:
             raise RuntimeError("no such agent at /home/somebody")
-        puppet = Puppet(run)
-        self._send.send_nowait(puppet)
-        return puppet
-
-    async def next(self) -> Puppet:
-        with anyio.fail_after(5):
-            puppet = await self._receive.receive()
-            await puppet.started.wait()
-            return puppet
+        return super().__call__(run)
 
     @property
     def made(self) -> int:
         return self._receive.statistics().current_buffer_used
-
-    def close(self) -> None:
-        self._send.close()
-        self._receive.close()
 
 
 # -- after a restart -----------------------------------------------------------------------------

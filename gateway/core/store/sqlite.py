@@ -16,6 +16,7 @@ last commits, never the file. `full` waits for the disk with every commit.
 
 import asyncio
 import logging
+import math
 import os
 import queue
 import threading
@@ -73,7 +74,7 @@ class SqliteEngine:
         self._due = False  # `_turn` will be called
         self._away = False  # the thread is at work, and nobody else writes
         self._away_until = 0.0
-        self._logged = 0  # weight of the commits on the loop since the thread's last
+        self._logged = 0.0  # weight of the commits on the loop since the thread's last
         self._closed = False
         self._batches: queue.SimpleQueue[list[Job] | None] = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="log-reader")
@@ -183,9 +184,10 @@ class SqliteEngine:
         if not self._waiting or self._away or self._closed:
             return
         batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_MAX))]
-        if not self._is_prompt(batch) or not self._commit_here(batch):
+        weight = _weight_of(batch)
+        if not self._may_be_here(weight) or not self._commit_here(batch, weight):
             self._away = True
-            self._logged = 0
+            self._logged = 0.0
             self._batches.put(batch)
             return
         deliver(batch)
@@ -193,19 +195,17 @@ class SqliteEngine:
             self._due = True
             self._loop.call_soon(self._turn)
 
-    def _is_prompt(self, batch: Sequence[Job]) -> bool:
-        if self._durability != "normal" or self._loop.time() < self._away_until:
-            return False
-        weight = 0
-        for job in batch:
-            if job.weight is None:
-                return False
-            weight += job.weight()
-        self._logged += weight
-        return weight <= PROMPT_MAX and self._logged <= LOGGED_MAX
+    def _may_be_here(self, weight: float) -> bool:
+        return (
+            self._durability == "normal"
+            and self._loop.time() >= self._away_until
+            and weight <= PROMPT_MAX
+            and self._logged + weight <= LOGGED_MAX
+        )
 
-    def _commit_here(self, batch: Sequence[Job]) -> bool:
+    def _commit_here(self, batch: Sequence[Job], weight: float) -> bool:
         """False: the database would have made us wait, or failed; the thread has more patience."""
+        self._logged += weight
         began = time.perf_counter()
         self._here.commit(batch)
         failed = any(isinstance(job.error, StorageError) for job in batch)
@@ -230,6 +230,11 @@ class SqliteEngine:
                 logger.warning("the database could not be written: %s", ", ".join(failures))
             self._loop.call_soon_threadsafe(self._back, batch)
         committer.close()
+
+
+def _weight_of(batch: Sequence[Job]) -> float:
+    """Infinity when one of them may write anything."""
+    return sum(job.weight() if job.weight is not None else math.inf for job in batch)
 
 
 def _run(engine: sa.Engine, operation: Operation[T]) -> T:
