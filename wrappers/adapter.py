@@ -4,13 +4,14 @@ Knows no A2A and no server: contexts and turns in, run events out. Three impleme
 claude, scripted; `tests/contract/test_adapters.py` states what each must pass.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from gateway.core.events import HOW_RESOLVED, Event
 from gateway.core.extension import Answer, CodingRequest, PendingRequest
+from gateway.core.json import JsonObject
 from gateway.core.messages import Message
 
 
@@ -28,13 +29,29 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """A request that was open when an earlier process of the wrapper ended, and its answer."""
+
+    request: PendingRequest
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One run's work: what is said, and under which settings (stated anew for every turn)."""
+    """One run's work: what is said, and under which settings (stated anew for every turn).
+
+    With `answered` the run goes on in the vendor's session after a restart of the wrapper, and
+    `message` says in words what was asked and answered. The agent must then resume that session,
+    and ends the run as failed/interrupted where the vendor has it no more. A permission that was
+    allowed is given once, unasked, to the very same tool and input (`resumption.Grants`); an
+    approved plan is worked on in the mode that its approval chose.
+    """
 
     run_id: str
     message: Message
     request: CodingRequest
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    answered: tuple[Answered, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +77,19 @@ class Bound:
 
 
 Step: TypeAlias = Event | Ask | Withdraw | Bound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at before work begins: `program`, `version`, `login`, `sandbox`, …
+
+    `text` says what was found and, unless `ok`, what to do. `failed`: no run can work as it is;
+    `warned`: some cannot.
+    """
+
+    name: str
+    verdict: Literal["ok", "warned", "failed"]
+    text: str
 
 
 class UnsupportedError(Exception):
@@ -114,6 +144,15 @@ class Adapter(Protocol):
 
     def check(self, request: CodingRequest) -> None:
         """Refuse what cannot be honoured, before the run is accepted. Raises: UnsupportedError."""
+        ...
+
+    async def inspect(self) -> Sequence[Finding]:
+        """Whether this agent can work here: its program, version, login, sandbox. Asks no model,
+        changes nothing, takes at most 10 s; never raises for what it finds."""
+        ...
+
+    def status(self) -> JsonObject:
+        """Figures of its own for the wrapper's `/status`: warm processes, loaded conversations."""
         ...
 
     async def open(self, context: Context) -> AgentSession:

@@ -109,9 +109,11 @@ class Profile(_Wire):
 
 
 class Limits(_Wire):
-    """Ceilings of one run; `deadline_s` counts time in `running` only."""
+    """Ceilings of one run; `deadline_s` counts time in `running` only, `answer_s` how long a
+    request of the agent waits for its answer before its declared default is taken."""
 
     deadline_s: Annotated[float, Field(gt=0, le=7 * 24 * 3600)] | None = None
+    answer_s: Annotated[float, Field(gt=0, le=7 * 24 * 3600)] | None = None
     max_turns: Annotated[int, Field(ge=1, le=10_000)] | None = None
     max_cost_usd: Annotated[float, Field(gt=0)] | None = None
 

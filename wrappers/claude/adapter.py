@@ -4,12 +4,13 @@ Knows no A2A and no server.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from gateway.core.extension import CodingRequest
-from wrappers.adapter import AgentSession, Context
+from gateway.core.json import JsonObject
+from wrappers.adapter import AgentSession, Context, Finding
 from wrappers.claude.options import Installation, bundled_cli, session_of
 from wrappers.claude.session import ClaudeSession
 
@@ -48,6 +49,12 @@ class ClaudeAdapter:
 
     def check(self, request: CodingRequest) -> None:
         self._installation.check(request)
+
+    async def inspect(self) -> Sequence[Finding]:
+        return [Finding(name="program", verdict="ok", text=str(self._installation.cli))]
+
+    def status(self) -> JsonObject:
+        return {"warm": sum(session.warm for session in self._sessions.values())}
 
     async def open(self, context: Context) -> AgentSession:
         known = self._sessions.get(context.id)

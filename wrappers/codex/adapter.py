@@ -2,11 +2,12 @@
 
 import importlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gateway.core.extension import CodingRequest
-from wrappers.adapter import Context
+from gateway.core.json import JsonObject
+from wrappers.adapter import Context, Finding
 from wrappers.codex.server import AppServer
 from wrappers.codex.session import CodexSession
 from wrappers.codex.terms import refuse_unsupported
@@ -16,6 +17,7 @@ class CodexAdapter:
     """One process for all contexts. `env` is its whole environment, `home` its folder."""
 
     def __init__(self, *, binary: Path, env: Mapping[str, str], home: Path) -> None:
+        self._binary = binary
         self._server = AppServer(binary=binary, env=env, home=home)
 
     @property
@@ -24,6 +26,12 @@ class CodexAdapter:
 
     def check(self, request: CodingRequest) -> None:
         refuse_unsupported(request)
+
+    async def inspect(self) -> Sequence[Finding]:
+        return [Finding(name="program", verdict="ok", text=str(self._binary))]
+
+    def status(self) -> JsonObject:
+        return {}
 
     async def open(self, context: Context) -> CodexSession:
         return CodexSession(self._server, context)

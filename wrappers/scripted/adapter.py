@@ -4,7 +4,7 @@ Knows no server. What it can do stands in `script`.
 """
 
 import uuid
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Final
@@ -15,8 +15,9 @@ import jsonschema
 from gateway.core import json
 from gateway.core.events import Event, RunCompleted, RunFailed, RunStarted
 from gateway.core.extension import Answer, CodingRequest
+from gateway.core.json import JsonObject
 from gateway.core.messages import Message
-from wrappers.adapter import Bound, Context, Step, Turn, UnsupportedError
+from wrappers.adapter import Bound, Context, Finding, Step, Turn, UnsupportedError
 from wrappers.scripted.play import EndedError, Play
 from wrappers.scripted.script import perform
 
@@ -130,6 +131,12 @@ class ScriptedAdapter:
                 jsonschema.Draft202012Validator.check_schema(request.output_schema)
             except jsonschema.SchemaError as exc:
                 raise UnsupportedError("output_schema", exc.message) from exc
+
+    async def inspect(self) -> Sequence[Finding]:
+        return [Finding(name="program", verdict="ok", text="built in; needs no login")]
+
+    def status(self) -> JsonObject:
+        return {}
 
     async def open(self, context: Context) -> ScriptedSession:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
