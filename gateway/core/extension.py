@@ -109,8 +109,7 @@ class Profile(_Wire):
 
 
 class Limits(_Wire):
-    """Ceilings of one run; `deadline_s` counts time in `running` only, `answer_s` how long a
-    request of the agent waits for its answer before its declared default is taken."""
+    """Ceilings of one run, seconds: `deadline_s` of time in `running`, `answer_s` for each answer."""
 
     deadline_s: Annotated[float, Field(gt=0, le=7 * 24 * 3600)] | None = None
     answer_s: Annotated[float, Field(gt=0, le=7 * 24 * 3600)] | None = None
