@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.models import codex_program
 from tests.requirements import PROMISES
 
 pytest_plugins = ["tests.postgres"]
@@ -30,6 +31,12 @@ def anyio_backend() -> str:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rounds", default="3", help="kills of each kind in tests/faults")
+    parser.addoption("--codex", type=Path, help="the codex program, another than the usual one")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if (program := config.getoption("--codex")) is not None:
+        codex_program.name(program.absolute())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -59,6 +66,8 @@ def built_environment(home: Path) -> dict[str, str]:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     tools = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
     plain = {"PATH": tools, "LANG": "C.UTF-8", "PYTHONWARNDEFAULTENCODING": "1"}
+    if (program := codex_program.named()) is not None:
+        plain["A2A_AGENT_CODEX_BIN"] = str(program)
     return plain | {name: str(folder) for name, folder in folders.items()}
 
 

@@ -4,18 +4,16 @@ Each subject says in its own script language what the contract wants done.
 """
 
 import json
-import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
 from tests.models import anthropic_messages, openai_responses
+from tests.models.codex_program import codex_program
 from wrappers.adapter import Adapter, Context
 from wrappers.claude.adapter import ClaudeAdapter
-from wrappers.codex.adapter import CodexAdapter, find_codex
+from wrappers.codex.adapter import CodexAdapter
 from wrappers.scripted.adapter import ScriptedAdapter
 
 QUESTION = {
@@ -124,9 +122,7 @@ def _scripted(folder: Path, cwd: Path, environment: Mapping[str, str]) -> Subjec
 async def _codex(
     stack: AsyncExitStack, folder: Path, cwd: Path, environment: Mapping[str, str]
 ) -> Subject:
-    binary = find_codex(None, os.defpath)
-    if binary is None:
-        pytest.skip("no codex program; the extra `codex` brings one")
+    binary = codex_program()
     model = await stack.enter_async_context(openai_responses.running())
     env = {**environment, **openai_responses.codex_home(folder / "codex", model.url)}
     return Subject(

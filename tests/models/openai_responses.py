@@ -218,11 +218,12 @@ async def running(port: int = 0) -> AsyncGenerator[Endpoint]:
 
 
 def codex_home(
-    folder: Path, base_url: str, *, extra: str = "", key_name: str = KEY_NAME
+    folder: Path, base_url: str, *, extra: str = "", tables: str = "", key_name: str = KEY_NAME
 ) -> dict[str, str]:
     """A private CODEX_HOME that points at the endpoint; returns what the environment needs.
 
-    `extra` are further lines for the top of config.toml; `key_name` is the variable of the API key.
+    `extra` are further lines for the top of config.toml, `tables` further tables for its end;
+    `key_name` is the variable of the API key.
     """
     folder.mkdir(parents=True, exist_ok=True)
     text = f"""\
@@ -243,6 +244,7 @@ plugins = false
 
 [analytics]
 enabled = false
+{tables}
 """
     (folder / "config.toml").write_text(text, encoding="utf-8")
     return {"CODEX_HOME": str(folder), key_name: "scripted", "A2A_AGENT_PASS_ENV": key_name}

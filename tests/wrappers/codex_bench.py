@@ -11,9 +11,10 @@ import anyio
 from gateway.core.events import Event
 from gateway.core.extension import Answer, CodingRequest, PendingRequest
 from gateway.core.messages import Message, user_text
+from tests.models.codex_program import codex_program
 from tests.models.openai_responses import Endpoint, codex_home, running
 from wrappers.adapter import AgentSession, Ask, Context, Step, Turn
-from wrappers.codex.adapter import CodexAdapter, find_codex
+from wrappers.codex.adapter import CodexAdapter
 from wrappers.codex.session import CodexSession
 
 T = TypeVar("T")
@@ -51,9 +52,9 @@ class Bench:
 
     def adapter(self, **env: str) -> CodexAdapter:
         """A new adapter, as a wrapper that was started again has one."""
-        binary = find_codex(None, None)
-        assert binary is not None
-        self.adapters.append(CodexAdapter(binary=binary, env=self.env | env, home=self.home))
+        self.adapters.append(
+            CodexAdapter(binary=codex_program(), env=self.env | env, home=self.home)
+        )
         return self.adapters[-1]
 
     async def open(
@@ -76,11 +77,14 @@ class Bench:
 
 
 @asynccontextmanager
-async def codex_bench(folder: Path, environment: Mapping[str, str]) -> AsyncGenerator[Bench]:
+async def codex_bench(
+    folder: Path, environment: Mapping[str, str], *, extra: str = ""
+) -> AsyncGenerator[Bench]:
+    """`extra` are further tables for the end of config.toml."""
     work = folder / "work"
     work.mkdir()
     async with running() as model:
-        env = {**environment, **codex_home(folder / "codex", model.url)}
+        env = {**environment, **codex_home(folder / "codex", model.url, tables=extra)}
         bench = Bench(model=model, work=work, home=folder, env=env)
         try:
             yield bench

@@ -9,17 +9,15 @@ import pytest
 
 from gateway.core.extension import CodingRequest
 from tests.conftest import built_environment
+from tests.models.codex_program import codex_program
 from wrappers.codex import client, events, items, notices, outcome, requests, terms
-from wrappers.codex.adapter import find_codex
 
 
 @pytest.fixture(scope="module")
 def schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("schema")
-    binary = find_codex(None, None)
-    assert binary is not None
     subprocess.run(
-        [binary, "app-server", "generate-json-schema", "--experimental", "--out", folder],
+        [codex_program(), "app-server", "generate-json-schema", "--experimental", "--out", folder],
         env=built_environment(folder / "home"),
         check=True,
         capture_output=True,
