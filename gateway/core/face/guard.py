@@ -8,7 +8,7 @@ browser page of another origin gets through, token or not.
 import hmac
 import logging
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
@@ -30,6 +30,7 @@ _LOOKED_AT: Final = frozenset(
     {b"host", b"origin", b"authorization", b"content-length", b"content-type"}
 )
 _Checked: TypeAlias = Mapping[bytes, Sequence[str]]
+Others: TypeAlias = Callable[[bytes, Scope], str | None]
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,9 @@ class Guard:
     """ASGI middleware around a whole server.
 
     `token` None (loopback only, for conformance suites) leaves every other check in place. `hosts`
-    are names beside the loopback's under which clients may address this server.
+    are names beside the loopback's under which clients may address this server. `others` knows
+    further tokens: the principal behind one for this very request, None for one that is wrong; it
+    compares in constant time.
     """
 
     def __init__(
@@ -47,12 +50,14 @@ class Guard:
         *,
         token: str | None,
         hosts: Collection[str] = (),
+        others: Others | None = None,
         max_body: int = MAX_BODY,
         public_paths: Collection[str] = (HEALTH_PATH,),
     ) -> None:
         self._app = app
         self._token = None if token is None else token.encode()
-        self._hosts = LOOPBACK_NAMES | {host.lower() for host in hosts}
+        self._hosts = LOOPBACK_NAMES | {_bracketed(host.lower()) for host in hosts}
+        self._others = others
         self._max_body = max_body
         self._public = frozenset(public_paths)
 
@@ -67,7 +72,7 @@ class Guard:
         body = Body(receive, headers.get(b"content-length", [None])[0], self._max_body)
         try:
             self._check_address(headers)
-            self._check_token(scope, headers)
+            principal = self._principal(scope, headers)
             content = await self._content(scope, headers, body)
         except Refusal as refusal:
             logger.warning(
@@ -76,7 +81,7 @@ class Guard:
             await refusal.send(send, body)
             return
         state = scope.setdefault("state", {})
-        state[PRINCIPAL] = LOCAL
+        state[PRINCIPAL] = principal
         state[BODY] = content
         await self._app(scope, receive if content is None else _replay(content, receive), send)
 
@@ -89,16 +94,21 @@ class Guard:
             if split.scheme not in ("http", "https") or _name(split.netloc) not in self._hosts:
                 raise Refusal(403, "origin_refused", "requests of this Origin are not served")
 
-    def _check_token(self, scope: Scope, headers: _Checked) -> None:
+    def _principal(self, scope: Scope, headers: _Checked) -> str:
+        """Who calls, by the token. Raises: Refusal."""
         if self._token is None or self._is_public(scope):
-            return
+            return LOCAL
         given = headers.get(b"authorization", ())
         scheme, _, credentials = given[0].partition(" ") if len(given) == 1 else ("", "", "")
-        right = hmac.compare_digest(credentials.strip().encode("latin-1"), self._token)
-        if scheme.lower() != "bearer" or not right:
-            raise Refusal(
-                401, "unauthorized", "send 'Authorization: Bearer <token>' with this server's token"
-            )
+        token = credentials.strip().encode("latin-1")
+        if scheme.lower() == "bearer":
+            if hmac.compare_digest(token, self._token):
+                return LOCAL
+            if self._others is not None and (principal := self._others(token, scope)) is not None:
+                return principal
+        raise Refusal(
+            401, "unauthorized", "send 'Authorization: Bearer <token>' with this server's token"
+        )
 
     def _is_public(self, scope: Scope) -> bool:
         if scope["method"] not in ("GET", "HEAD"):
@@ -135,6 +145,11 @@ def _name(host: str) -> str:
     if host.startswith("["):
         return host[: host.find("]") + 1]
     return host.partition(":")[0]
+
+
+def _bracketed(host: str) -> str:
+    """A literal IPv6 address as it stands in a Host header."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
 def _printable(path: str) -> str:
