@@ -24,7 +24,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from tests.models.openai_script import CALLS, TEXTS, Json, Script, Step, lines, new_id, read_script
+from tests.models.openai_script import (
+    CALLS,
+    OWN,
+    TEXTS,
+    Json,
+    Script,
+    Step,
+    lines,
+    new_id,
+    read_script,
+)
 
 MODEL = "gpt-5.5"  # has the plain exec_command, apply_patch and update_plan tools
 KEY_NAME = "SCRIPTED_MODEL_KEY"
@@ -124,19 +134,26 @@ class _Reply:
 
     async def _step(self, step: Step, script: Script) -> AsyncIterator[bytes]:
         match step.verb:
-            case verb if verb in CALLS:
-                for chunk in self.call(CALLS[verb](step.rest)):
-                    yield chunk
-            case "reason":
-                for chunk in self.reasoning(step.rest):
-                    yield chunk
             case "sleep":
                 await asyncio.sleep(float(step.rest))
             case verb if verb in TEXTS:
                 async for chunk in self._text(step, script):
                     yield chunk
             case _:
-                return
+                for chunk in self._at_once(step):
+                    yield chunk
+
+    def _at_once(self, step: Step) -> Iterator[bytes]:
+        match step.verb:
+            case verb if verb in CALLS:
+                return self.call(CALLS[verb](step.rest))
+            case verb if verb in OWN:
+                item = OWN[verb](step.rest)
+                return self.item(item, {**item, "status": "in_progress"})
+            case "reason":
+                return self.reasoning(step.rest)
+            case _:
+                return iter(())
 
     def _text(self, step: Step, script: Script) -> AsyncIterator[bytes]:
         phase = TEXTS[step.verb]

@@ -10,6 +10,8 @@ tell how far the script has come, so any number of conversations run at once wit
     @background MS COMMAND    run it, wait MS at most     @tool NAME JSON  any function tool
     @patch PATH TEXT          add a file                  @rawpatch TEXT   any patch
     @todo A|B|C IDX           a plan, IDX in progress     @input JSON      request_user_input
+    @ns SPACE NAME JSON       a tool of a namespace: an MCP server's, or of `multi_agent_v1`
+    @search QUERY             a search of the model's own @draw TEXT       a picture of its own
     @sleep SECONDS            silence                     @results         say what came back
     @http CODE [TIMES]        refuse (TIMES times, default always)
     @fail CODE MESSAGE        the response fails          @incomplete      it stops for length
@@ -27,6 +29,8 @@ from typing import Any, TypeAlias
 from gateway.core.json import as_object
 
 Json: TypeAlias = dict[str, Any]
+# A PNG of one pixel, in Base64.
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
 @dataclass(frozen=True)
@@ -102,8 +106,9 @@ def new_id(kind: str) -> str:
     return f"{kind}_{uuid.uuid4().hex[:16]}"
 
 
-def _function(name: str, arguments: object) -> Json:
+def _function(name: str, arguments: object, **more: str) -> Json:
     return {
+        **more,
         "type": "function_call",
         "id": new_id("fc"),
         "call_id": new_id("call"),
@@ -158,6 +163,26 @@ def _tool(rest: str) -> Json:
     return _function(name, json.loads(arguments or "{}"))
 
 
+def _member(rest: str) -> Json:
+    space, name, arguments = rest.split(" ", 2)
+    return _function(name, json.loads(arguments), namespace=space)
+
+
+def _search(rest: str) -> Json:
+    action = {"type": "search", "query": rest, "queries": [rest]}
+    return {"type": "web_search_call", "id": new_id("ws"), "status": "completed", "action": action}
+
+
+def _draw(rest: str) -> Json:
+    return {
+        "type": "image_generation_call",
+        "id": new_id("ig"),
+        "status": "completed",
+        "revised_prompt": rest,
+        "result": PIXEL,
+    }
+
+
 def lines(text: str) -> str:
     return text.replace("\\n", "\n")
 
@@ -171,6 +196,11 @@ CALLS: dict[str, Callable[[str], Json]] = {
     "todo": _todo,
     "input": lambda rest: _function("request_user_input", json.loads(rest)),
     "tool": _tool,
+    "ns": _member,
+}
+OWN: dict[str, Callable[[str], Json]] = {  # done by the model's own side: nothing is called
+    "search": _search,
+    "draw": _draw,
 }
 TEXTS = {  # verb -> phase of the message
     "say": "final_answer",
@@ -179,4 +209,4 @@ TEXTS = {  # verb -> phase of the message
     "note": "commentary",
 }
 ENDINGS = frozenset({"fail", "incomplete", "cut", "garbage"})
-VERBS = frozenset(CALLS) | set(TEXTS) | {"reason", "sleep", "http"} | ENDINGS
+VERBS = frozenset(CALLS) | set(OWN) | set(TEXTS) | {"reason", "sleep", "http"} | ENDINGS
