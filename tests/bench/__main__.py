@@ -20,6 +20,9 @@ from tests.bench.bigstore import fill, measure
 from tests.bench.caller import EXTENSION, Target, concurrent, sequential
 from tests.bench.runs import PROMPTS, Row, bare, entry_times, timed
 from tests.bench.speed import CALLERS, compared, idle_bytes, large_outputs, serving, streamed
+from tests.bench.turns import Figures as Turns
+from tests.bench.turns import measured
+from tests.bench.wrapped import AGENTS
 from tests.demo.stage import private_folder, stage
 from tests.postgres import server as postgres_server
 
@@ -71,6 +74,15 @@ async def _runs(folder: Path, arguments: argparse.Namespace) -> None:
     tables.beside(seconds)
 
 
+async def _wrappers(folder: Path, arguments: argparse.Namespace) -> None:
+    figures: dict[str, Turns] = {}
+    for agent in AGENTS:
+        if arguments.agent is None or agent in arguments.agent:
+            with tables.CONSOLE.status(f"{agent}: {arguments.rounds} rounds, bare and wrapped"):
+                figures[agent] = await measured(agent, folder / agent, arguments.rounds)
+    tables.wrappers(figures)
+
+
 async def _profile(folder: Path, arguments: argparse.Namespace) -> None:
     """Where our server's time goes, under sends at once, one at a time, and under streams."""
 
@@ -98,13 +110,14 @@ PARTS: Final[dict[str, Part]] = {
     "server": _server,
     "store": _store,
     "runs": _runs,
+    "wrappers": _wrappers,
     "profile": _profile,
 }
 
 
 async def _bench(arguments: argparse.Namespace) -> None:
     tables.heading()
-    for name in arguments.parts or ("server", "store", "runs"):
+    for name in arguments.parts or ("server", "store", "runs", "wrappers"):
         with private_folder() as folder:
             await PARTS[name](folder, arguments)
 
@@ -112,7 +125,7 @@ async def _bench(arguments: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}: all but profile")
-    parser.add_argument("--rounds", type=int, default=5, help="server: rounds in turn (5)")
+    parser.add_argument("--rounds", type=int, default=5, help="server, wrappers: rounds (5)")
     parser.add_argument("--postgres", action="store_true", help="server: ours on PostgreSQL too")
     parser.add_argument("--stored", type=int, default=100_000, help="store: runs in it (100,000)")
     parser.add_argument("--runs", type=int, default=20, help="runs: of each agent (20)")

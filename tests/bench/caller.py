@@ -31,6 +31,7 @@ class Streamed:
     size: int = 0
     tail: bytes = b""
     marks: list[tuple[int, float]] = field(default_factory=list[tuple[int, float]])
+    kept: list[tuple[float, bytes]] | None = None  # what came when
 
     def take(self, data: bytes) -> None:
         now = time.perf_counter()
@@ -41,6 +42,8 @@ class Streamed:
         self.over = now
         self.marks.append((self.items, now))
         self.tail = (self.tail + data)[-4096:]
+        if self.kept is not None:
+            self.kept.append((now, data))
 
     def at(self, count: int) -> float:
         """The time at which the item of that number came, between two reads in proportion."""
@@ -85,9 +88,12 @@ class Connection(asyncio.Protocol):
         self._transport.write(request)
         return self._answer
 
-    async def stream(self, request: bytes, *, first_only: bool = False) -> Streamed:
-        """A stream to its last byte, or to its first item, left open."""
-        self._streamed = streamed = Streamed(began=time.perf_counter())
+    async def stream(
+        self, request: bytes, *, first_only: bool = False, keep: bool = False
+    ) -> Streamed:
+        """A stream to its last byte, or to its first item, left open; `keep` its bytes."""
+        began = time.perf_counter()
+        self._streamed = streamed = Streamed(began, kept=[] if keep else None)
         self._in_body, self._first_only = False, first_only
         answer = self.ask(request)
         await answer

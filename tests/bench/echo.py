@@ -57,6 +57,9 @@ class EchoDriver:
         self._run = run
         self._cancelled = asyncio.Event()
 
+    def outlasts(self, run: Run) -> bool:
+        return False
+
     async def drive(self, writer: RunWriter) -> None:
         await writer.emit(RunStarted())
         text = self._run.message.text

@@ -12,6 +12,8 @@ from rich.table import Table
 
 from tests.bench.runs import Row
 from tests.bench.speed import CALLERS, EVENTS, Figures, Large
+from tests.bench.turns import BURST, OUTPUT
+from tests.bench.turns import Figures as Turns
 
 CONSOLE: Final = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
 
@@ -152,3 +154,70 @@ def beside(seconds: Mapping[str, float]) -> None:
     for name, taken in seconds.items():
         table.add_row(name, ms(taken))
     CONSOLE.print(table)
+
+
+# -- wrappers ------------------------------------------------------------------------------------
+
+
+def wrappers(figures: Mapping[str, Turns]) -> None:
+    """Turns of the CLIs: bare, through a wrapper, and what that adds."""
+    count = min(len(one.sent) for one in figures.values())
+    table = _table(
+        "a turn, milliseconds",
+        "",
+        *("bare", "wrapped", "more", "bound", "slow bare", "slow wrapped"),
+        caption=f"medians, the first three of {count} warm turns each, in turn; slow: the 90th "
+        "percentile; bare: the least client of the same CLI and model; more: by medians",
+    )
+    for name, one in figures.items():
+        rows: tuple[tuple[str, list[float], list[float], str], ...] = (
+            ("warm, SendMessage", one.bare, one.sent, "15"),
+            ("warm, streamed", one.bare, one.streamed, "15"),
+            ("first of another context", one.bare_new, one.new, ""),
+            ("first of all, from the process's start", one.bare_cold, _sums(one), ""),
+            (f"of {BURST} messages, streamed", one.bare_burst, one.burst, ""),
+            (f"of `{OUTPUT}`, streamed", one.bare_output, one.output, ""),
+        )
+        for title, bare, wrapped, bound in rows:
+            middle = (median(bare), median(wrapped), median(wrapped) - median(bare))
+            slow = (_slow(bare), _slow(wrapped))
+            table.add_row(f"{name}: {title}", *map(_tenths, middle), bound, *map(ms, slow))
+    CONSOLE.print(table)
+    _first_events(figures)
+    _costs(figures)
+
+
+def _first_events(figures: Mapping[str, Turns]) -> None:
+    columns = ("median ms", "90th percentile ms", "bound")
+    table = _table("from the CLI's line to the stream's reader", "", *columns)
+    for name, one in figures.items():
+        for event, taken in one.after.items():
+            table.add_row(f"{name}: {event}", _tenths(median(taken)), _tenths(_slow(taken)), "10")
+    CONSOLE.print(table)
+
+
+def _costs(figures: Mapping[str, Turns]) -> None:
+    table = _table("what a wrapper's own process takes", "", *figures)
+    rows: tuple[tuple[str, Callable[[Turns], str]], ...] = (
+        ("start to ready, ms", lambda f: ms(median(f.ready))),
+        ("CPU ms a warm turn", lambda f: _tenths(_mean(f.cpu))),
+        (f"CPU ms a turn of `{OUTPUT}`", lambda f: _tenths(_mean(f.output_cpu))),
+        (f"events/s, of {BURST} messages", lambda f: f"{f.burst_events / median(f.burst):,.0f}"),
+        ("MB before the first run", lambda f: f"{f.idle / 1e6:.0f}"),
+        ("MB after all", lambda f: f"{f.used / 1e6:.0f}"),
+    )
+    for title, shown in rows:
+        table.add_row(title, *(shown(one) for one in figures.values()))
+    CONSOLE.print(table)
+
+
+def _sums(figures: Turns) -> list[float]:
+    return [start + turn for start, turn in zip(figures.ready, figures.cold, strict=True)]
+
+
+def _slow(values: list[float]) -> float:
+    return sorted(values)[int(len(values) * 0.9)]
+
+
+def _tenths(seconds: float) -> str:
+    return f"{seconds * 1000:,.1f}"
