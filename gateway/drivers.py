@@ -48,6 +48,10 @@ class AgentDriver:
         """The agent decides how its run ends; what it does not record, `foreign` does."""
         return True
 
+    def outlasts(self, run: Run) -> bool:
+        """Remote runs go on without us; the next gateway re-attaches."""
+        return True
+
     @property
     def deadline_grace_s(self) -> float:
         """Our own servers keep the deadline of what they run; nobody else's does."""

@@ -56,6 +56,9 @@ class Player:
         self._heard: asyncio.Queue[str] = asyncio.Queue()
         self._cancelled = asyncio.Event()
 
+    def outlasts(self, run: Run) -> bool:
+        return False
+
     async def drive(self, writer: RunWriter) -> None:
         await writer.emit(RunStarted())
         for number, line in enumerate(self._run.message.text.split(";"), start=1):

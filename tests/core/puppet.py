@@ -40,6 +40,9 @@ class Puppet:
         self._failure: Exception | None = None
         self._writer: RunWriter | None = None
 
+    def outlasts(self, run: Run) -> bool:
+        return self.upstream
+
     @property
     def writer(self) -> RunWriter:
         assert self._writer is not None

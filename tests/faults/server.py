@@ -52,6 +52,9 @@ class Scripted:
         self._heard: asyncio.Queue[str] = asyncio.Queue()
         self._cancelled = asyncio.Event()
 
+    def outlasts(self, run: Run) -> bool:
+        return False
+
     async def drive(self, writer: RunWriter) -> None:
         verb, _, number = self._run.message.text.partition(" ")
         again = writer.run.last_seq > 0

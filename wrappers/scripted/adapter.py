@@ -9,19 +9,20 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Final
 
-import anyio
 import jsonschema
 
-from gateway.core import json
-from gateway.core.events import Event, RunCompleted, RunFailed, RunStarted
+from gateway.core.events import AuthRequired, Event, RunCompleted, RunFailed, RunStarted
 from gateway.core.extension import Answer, CodingRequest
 from gateway.core.json import JsonObject
 from gateway.core.messages import Message
 from wrappers.adapter import Bound, Context, Finding, Step, Turn, UnsupportedError
+from wrappers.scripted.memory import Memory
 from wrappers.scripted.play import EndedError, Play
 from wrappers.scripted.script import perform
+from wrappers.scripted.suites import script_of
 
 MODEL: Final = "scripted"
+DONE: Final = "done"  # the final response of a turn that said nothing
 
 
 class ScriptedSession:
@@ -34,38 +35,27 @@ class ScriptedSession:
         self._vendor_session = context.vendor_session
         self._allowed: set[str] = set()
         self._play: Play | None = None
-        self._last_run: str | None = None  # played again, it is the retry of auth_required
 
     async def run(self, turn: Turn) -> AsyncGenerator[Step, None]:
-        signed_in = self._last_run == turn.run_id
         play = Play(
             context=self._context,
             turn=turn,
+            script=script_of(turn.message),
             environment={**self._env, **turn.environment},
             allowed=self._allowed,
-            signed_in=signed_in,
         )
         self._play = play  # before anything is awaited: a cancel may come at once
-        last: Event | None = None
         try:
             if self._vendor_session is None:
                 self._vendor_session = uuid.uuid4().hex
                 yield Bound(vendor_session=self._vendor_session)
-            play.before = await self._recall()
+            memory = Memory(self._folder, self._vendor_session)
             yield RunStarted(extra={"session": self._vendor_session, "model": MODEL})
-            async with aclosing(perform(play)) as steps:
+            async with aclosing(_played(play, memory)) as steps:
                 async for step in steps:
                     yield step
-            last = _completed(play)
-        except EndedError as end:
-            last = end.last
         finally:
             self._play = None
-        if isinstance(last, RunCompleted):
-            await self._remember(last.final_response or "")
-        self._last_run = turn.run_id
-        if last is not None:
-            yield last
 
     async def answer(self, answer: Answer, message: Message | None = None) -> None:
         if self._play is not None:
@@ -84,22 +74,44 @@ class ScriptedSession:
     async def close(self) -> None:
         """Nothing is held between turns."""
 
-    def _file(self) -> anyio.Path:
-        return anyio.Path(self._folder / f"{self._vendor_session}.jsonl")
 
-    async def _recall(self) -> list[str]:
-        if not await self._file().exists():
-            return []
-        text = await self._file().read_text(encoding="utf-8")
-        return [str(json.decode(line)) for line in text.splitlines()]
+async def _played(play: Play, memory: Memory) -> AsyncGenerator[Step, None]:
+    """The turn's steps, its last one too; what it waits for can be gone on with elsewhere."""
+    state = await memory.turn(play.turn.run_id)
+    play.before, play.signed_in = await memory.said(), state is not None
+    try:
+        if play.turn.answered:
+            play.go_on(_known(state))
+        kept = 0
+        async with aclosing(perform(play)) as steps:
+            async for step in steps:
+                if play.pending and kept != (kept := play.line):
+                    await memory.keep_turn(play.to_json())
+                yield step
+        last: Event | None = _completed(play)
+    except EndedError as end:
+        last = end.last
+    match last:
+        case RunCompleted(final_response=str(final)):
+            await memory.remember(final)
+        case AuthRequired():  # tried again, here or after a restart, it passes
+            await memory.keep_turn(play.to_json())
+        case _:
+            pass
+    if last is not None:
+        yield last
 
-    async def _remember(self, response: str) -> None:
-        async with await self._file().open("a", encoding="utf-8") as file:
-            await file.write(json.encode(response) + "\n")
+
+def _known(state: JsonObject | None) -> JsonObject:
+    """Raises: EndedError when the session knows nothing of the turn."""
+    if state is None:
+        text = "the scripted session was lost; send a message in the same session to go on"
+        raise EndedError(RunFailed(message=text, reason="interrupted"))
+    return state
 
 
 def _completed(play: Play) -> Event:
-    final = play.said[-1] if play.said else "done"
+    final = play.said[-1] if play.said else DONE
     usage = {
         "input_tokens": len(play.turn.message.text.split()),
         "output_tokens": sum(len(text.split()) for text in play.said),

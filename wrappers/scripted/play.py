@@ -12,6 +12,7 @@ import anyio
 
 from gateway.core.events import Event, StatusChanged
 from gateway.core.extension import Answer, PendingRequest
+from gateway.core.json import JsonObject
 from gateway.core.messages import Message
 from wrappers.adapter import Context, Turn
 
@@ -30,10 +31,13 @@ class EndedError(Exception):
 @dataclass(slots=True, kw_only=True)
 class Play:
     """`before` are the final responses of the context's earlier turns, `allowed` the tools that
-    were allowed for the session; `signed_in` lets `auth` pass."""
+    were allowed for the session; `signed_in` lets `auth` pass. `line` is how far `script` was
+    played: a turn that comes back after a restart goes on there."""
 
     context: Context
     turn: Turn
+    script: str
+    line: int = 0
     environment: Mapping[str, str]  # of its commands
     allowed: set[str]
     signed_in: bool = False
@@ -51,6 +55,26 @@ class Play:
     )
     _heard: list[str] = field(default_factory=list[str])
     _made: int = 0
+
+    def to_json(self) -> JsonObject:
+        """What another process needs to go on with the turn."""
+        return {
+            "run_id": self.turn.run_id,
+            "script": self.script,
+            "line": self.line,
+            "said": self.said,
+            "structured": self.structured,
+            "allowed": sorted(self.allowed),
+            "made": self._made,
+        }
+
+    def go_on(self, state: JsonObject) -> None:
+        """Take up a turn where another process left it."""
+        self.script, self.line = str(state["script"]), int(state["line"])
+        self.said, self.structured = list(state["said"]), state["structured"]
+        self.allowed.update(state["allowed"])
+        self._made = int(state["made"])
+        self._answers += [(item.request, item.answer) for item in self.turn.answered]
 
     def signal(self, signal: Signal) -> None:
         self._stopped = self._stopped or signal is None

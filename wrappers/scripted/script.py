@@ -35,7 +35,7 @@ from contextlib import aclosing
 from typing import Final
 
 from gateway.core.events import Rejected, RunFailed
-from wrappers.scripted import acts, asks, suites
+from wrappers.scripted import acts, asks
 from wrappers.scripted.acts import Steps, seconds_of
 from wrappers.scripted.play import EndedError, Play
 
@@ -111,7 +111,11 @@ def read_script(text: str) -> list[tuple[str, str]]:
 
 async def perform(play: Play) -> Steps:
     """Everything the prompt says. Raises: EndedError."""
-    for verb, rest in read_script(suites.script_of(play.turn.message)):
+    if play.answered:  # a restart lies between the question and its answer
+        async for step in asks.wait(play, ""):
+            yield step
+    for verb, rest in read_script(play.script)[play.line :]:
+        play.line += 1
         if verb in SILENT:
             await SILENT[verb](play, rest)
             continue

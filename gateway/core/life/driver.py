@@ -23,6 +23,11 @@ class Driver(Protocol):
         them (the gateway's driver of our own wrappers); then the supervisor records neither."""
         ...
 
+    def outlasts(self, run: Run) -> bool:
+        """Whether `run`, as it stands, goes on with the next start of the server. If not, a stop
+        ends it with a reason."""
+        ...
+
     @property
     def deadline_grace_s(self) -> float:
         """Seconds of running by which this server's deadline comes later than the run's: more
@@ -33,7 +38,8 @@ class Driver(Protocol):
         """Work until a terminal event is appended. An exception ends the run as failed.
 
         Called again with a run that was active when the process ended (`writer.run.last_seq > 0`
-        or `writer.run.remote` set): re-attach, or end it truthfully.
+        or `writer.run.remote` set): re-attach, or end it truthfully. What is pending then is
+        whole, and may be answered as soon as this is called, before anything is awaited.
         """
         ...
 

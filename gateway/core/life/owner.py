@@ -6,15 +6,13 @@ was accepted decides how the run ends.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
-from gateway.core.answers import AnswerError, names_requests, read_answers
 from gateway.core.clock import Clock, iso
 from gateway.core.errors import (
-    AnswerRefusedError,
     CancelPendingError,
     CoreError,
     FencedError,
@@ -23,14 +21,14 @@ from gateway.core.errors import (
     RunEndedError,
 )
 from gateway.core.events import Event, RunFailed, StatusChanged
-from gateway.core.extension import Answer
 from gateway.core.life import endings
 from gateway.core.life.deadline import Deadline
 from gateway.core.life.driver import Driver
-from gateway.core.life.resolved import how_resolved
+from gateway.core.life.follow_ups import Did, FollowUps
+from gateway.core.life.restored import ends_of_open, whole_requests
 from gateway.core.life.writer import RunWriter
 from gateway.core.messages import Message
-from gateway.core.record import AfterTerminalError, Run, follow_up, resolutions
+from gateway.core.record import Run
 from gateway.core.redact import Limits
 from gateway.core.status import RunStatus
 from gateway.core.store.entry import RequestKey
@@ -38,9 +36,6 @@ from gateway.core.store.log import RunLog
 
 CANCEL_CONFIRM_S: Final = 60.0  # then the run ends without its agent's word
 SAID_FIRST_S: Final = 2.0  # what a follow-up under way gets before a cancel overtakes it
-
-# What a follow-up did; `attached`: its key says that it was done before.
-Did: TypeAlias = Literal["attached", "answered", "steered", "resumed"]
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +59,7 @@ class Owner:
         self._clock = clock
         self._on_change = on_change
         self._lock = asyncio.Lock()  # one follow-up at a time
-        self._answered: set[str] = set()
+        self._said = FollowUps(self.writer, driver, log)
         self._driving: asyncio.Task[None] | None = None  # ours, while the driver is at work
         self._stopped = False
         self._cancelled = run.cancel_requested_at is not None
@@ -72,6 +67,9 @@ class Owner:
         self._given_up = False
         self._telling: asyncio.Task[None] | None = None
         self._deadline = Deadline(run, clock(), self._on_deadline)
+        self._restored = asyncio.Event()  # what is said to a run that comes back waits for it
+        if _never_sent(run):
+            self._restored.set()
         self._backstop = False  # the deadline has passed once, at an agent that keeps it itself
         self._overdue: RunFailed | None = None
 
@@ -91,6 +89,7 @@ class Owner:
         except FencedError:
             logger.warning("run %s: another process owns it now", self.run.id)
         finally:
+            self._restored.set()
             self._deadline.close()
             if self._unconfirmed is not None:
                 self._unconfirmed.cancel()
@@ -105,11 +104,12 @@ class Owner:
         """Let the driver work; returns the run's last word where the driver leaves it to us."""
         if self._stopped:
             return None
-        if self._cancelled:
-            self._await_confirmation()  # asked before a restart: its time begins anew
-        self._deadline.moved(self.run.status)
         self._driving = asyncio.current_task()
         try:
+            await self._restore()
+            if self._cancelled:  # asked before a restart, or a moment ago: its time begins anew
+                self._await_confirmation() if self._driver.upstream else self._tell()
+            self._deadline.moved(self.run.status)
             await self._driver.drive(self.writer)
         except asyncio.CancelledError:
             if not (self._stopped or self._given_up):
@@ -127,10 +127,20 @@ class Owner:
             self._driving = None
         return self._last_word()
 
+    async def _restore(self) -> None:
+        """Make a run that was active before this server complete again, at the agent's own server."""
+        if self._restored.is_set():
+            return
+        if not self._driver.upstream:
+            self.writer.reopen(await whole_requests(self._log, self.run))
+            if ends := await ends_of_open(self._log, self.run):
+                await self.writer.emit(*ends)
+        self._restored.set()
+
     def _last_word(self) -> Event | None:
         """How a run ends whose driver left without an end; None: it goes on with the next start."""
         if self._stopped:
-            return None if self._driver.upstream else endings.INTERRUPTED
+            return None if self._driver.outlasts(self.run) else endings.INTERRUPTED
         if self._given_up:
             self.writer.ending = None
             return self._overdue or endings.UNCONFIRMED
@@ -154,6 +164,7 @@ class Owner:
         What it did is durable then. Raises: RequestConflictError, RunEndedError,
         CancelPendingError, AnswerRefusedError, NotSteerableError, StorageError.
         """
+        await self._restored.wait()
         async with self._lock:
             if key is not None and await self._log.run_of_key(key) is not None:
                 return "attached"
@@ -165,59 +176,7 @@ class Owner:
                 raise CancelPendingError(run.id)
             if self._driving is None:
                 raise NotSteerableError(run.id, "it is queued and has not started")
-            if run.pending or names_requests(message):
-                await self._answer(message, principal, key)
-                return "answered"
-            await self._steer(message, key)
-            return "resumed" if run.status is RunStatus.AUTH_REQUIRED else "steered"
-
-    async def _steer(self, message: Message, key: RequestKey | None) -> None:
-        try:
-            await self._driver.steer(message)
-        except NotSteerableError as exc:
-            if not self.run.terminal:
-                raise
-            await self.writer.flush()
-            raise RunEndedError(self.run.id, self.run.status) from exc
-        if not self._driver.upstream and not self.run.terminal:
-            with suppress(AfterTerminalError):  # heard, and then the run ended: nothing to add
-                await self.writer.emit(follow_up(message), key=key)
-                await self.writer.flush()
-        elif key is not None:
-            await self._log.keep_key(key, self.run.id)
-
-    async def _answer(self, message: Message, principal: str, key: RequestKey | None) -> None:
-        answers = await self._read(message)
-        ids = [answer.request_id for answer in answers]
-        if self._driver.upstream:
-            await self._driver.answer(answers, message)
-            self._answered.update(ids)
-            if key is not None:  # lost by a crash right here: the agent's server knows it too
-                await self._log.keep_key(key, self.run.id)
-            return
-        # One transaction with the key: a crash keeps all or nothing, and then a retry is taken.
-        self._answered.update(ids)
-        resolved = resolutions(self.run, ids, how="answered", by=principal)
-        try:
-            await self.writer.emit(follow_up(message), *resolved, key=key)
-        except AfterTerminalError as exc:
-            raise RunEndedError(self.run.id, self.run.status) from exc
-        await self.writer.flush()
-        await self._driver.answer(answers, message)
-
-    async def _read(self, message: Message) -> Sequence[Answer]:
-        try:
-            return read_answers(message, self.run.pending)
-        except AnswerError as exc:
-            answered = exc.request_id is not None and await self._was_answered(exc.request_id)
-            code = "already_answered" if answered else exc.code
-            raise AnswerRefusedError(code, str(exc)) from exc
-
-    async def _was_answered(self, request_id: str) -> bool:
-        """By this process, by one before it, or at the agent's own server."""
-        if request_id in self._answered:
-            return True
-        return await how_resolved(self._log, self.run.id, request_id) == "answered"
+            return await self._said.take(message, principal, key)
 
     # -- cancel and deadline ---------------------------------------------------------------------
 

@@ -15,8 +15,9 @@ from gateway.core.errors import FencedError, RunNotFoundError, ServerStoppingErr
 from gateway.core.events import Event, Rejected
 from gateway.core.life import endings
 from gateway.core.life.driver import DriverFactory
+from gateway.core.life.follow_ups import Did
 from gateway.core.life.liveness import stall_due
-from gateway.core.life.owner import Did, Owner
+from gateway.core.life.owner import Owner
 from gateway.core.life.slots import Queued, Slots
 from gateway.core.life.writer import RunWriter
 from gateway.core.messages import Message
@@ -85,6 +86,11 @@ class Supervisor:
             await self.stop()
 
     # -- what tasks ask --------------------------------------------------------------------------
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs that are worked on or queued here, of every caller."""
+        return [owner.run for owner in self._owners.values()]
 
     def start(self, run: Run) -> None:
         """Queue a stored run; it starts when its context's turn and a slot are free."""

@@ -9,13 +9,14 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, TypeAlias
 
 from gateway.core import json, redact
 from gateway.core.clock import Clock
 from gateway.core.errors import StorageError
 from gateway.core.events import Event, decode, encode
+from gateway.core.extension import PendingRequest
 from gateway.core.json import JsonObject
 from gateway.core.record import Remote, Run, Session, apply, with_remote
 from gateway.core.redact import Limits, Payload
@@ -102,6 +103,11 @@ class RunWriter:
         For who hands them to the agent. Raises: errors.SecretLostError.
         """
         return self._log.masking.given(self.run)
+
+    def reopen(self, pending: tuple[PendingRequest, ...]) -> None:
+        """Go on with the open requests as they were asked: the store's are shortened."""
+        if pending != self.run.pending:
+            self.run = replace(self.run, pending=pending)
 
     async def session(self) -> Session | None:
         """The run's session as it is stored: what earlier runs learned of it (`remote`)."""
