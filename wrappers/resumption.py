@@ -67,17 +67,22 @@ def _told(request: PendingRequest, answer: Answer) -> str:
             given = json.encode(answer.updated_input or request.input or {})
             what = f"You asked for permission to use {request.tool or 'a tool'} with {given}."
             if answer.choice in ALLOWED:
-                return f"{what} It is granted: use it now, exactly like that."
+                return f"{what} It is granted: use it now, exactly like that.{_note(answer)}"
             return f"{what} It was denied: {answer.message or 'no reason was given'}"
         case "plan":
             if answer.choice in ALLOWED:
-                return "Your plan is approved. Carry it out."
+                return f"Your plan is approved. Carry it out.{_note(answer)}"
             return f"Your plan is not approved: {answer.message or 'revise it'}"
         case "url":
             done = "It was done." if answer.choice in ALLOWED else "It was declined."
             return f"You asked for a page to be visited: {request.text} {done}"
         case _:
             return f"You asked: {request.text}\n  The answer: {_said(request, answer)}"
+
+
+def _note(answer: Answer) -> str:
+    """What was said along with a yes."""
+    return f"\n  {answer.message}" if answer.message else ""
 
 
 def _said(request: PendingRequest, answer: Answer) -> str:

@@ -1,93 +1,33 @@
 """What every agent must do behind the adapter's interface: the scripted one and the real CLIs."""
 
-import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import cast
 
 import anyio
 import pytest
 
 from gateway.core.events import (
-    AuthRequired,
     CommandFinished,
     CommandStarted,
-    Rejected,
     RunCompleted,
     RunFailed,
     RunStarted,
-    StatusChanged,
 )
 from gateway.core.extension import ABORT, ALLOW, DENY, Answer, CodingRequest, PendingRequest
 from gateway.core.messages import user_text
-from tests.contract.subjects import Subject, subject_named
+from tests.contract.playing import (
+    PATIENCE_S,
+    choose,
+    ended_as_cancelled,
+    of,
+    play,
+    terminal,
+    turn_of,
+)
+from tests.contract.subjects import Subject
 from tests.wrappers.held import holding
-from wrappers.adapter import AgentSession, Ask, Bound, Step, Turn, UnsupportedError, Withdraw
-
-E = TypeVar("E")
-PATIENCE_S = 60.0  # other tests run on the same two cores
-OnStep = Callable[[Step, AgentSession], Awaitable[None]]
-Reply = Callable[[PendingRequest], Answer]
-
-
-@pytest.fixture(params=["scripted", "codex", "claude_code"])
-async def subject(
-    request: pytest.FixtureRequest, tmp_path: Path, environment: dict[str, str]
-) -> AsyncGenerator[Subject]:
-    async with subject_named(request.param, tmp_path, environment) as subject:
-        yield subject
-
-
-def turn_of(prompt: str, **request: Any) -> Turn:
-    return Turn(
-        run_id=uuid.uuid4().hex,
-        message=user_text(uuid.uuid4().hex, prompt),
-        request=CodingRequest.model_validate(request),
-    )
-
-
-async def play(
-    session: AgentSession,
-    prompt: str,
-    reply: Reply | None = None,
-    on_step: OnStep | None = None,
-    **request: Any,
-) -> list[Step]:
-    """The steps of one turn; what is asked gets its reply."""
-    steps: list[Step] = []
-    with anyio.fail_after(PATIENCE_S):
-        async for step in session.run(turn_of(prompt, **request)):
-            steps.append(step)
-            if isinstance(step, Ask) and reply is not None:
-                await session.answer(reply(step.request))
-            if on_step is not None:
-                await on_step(step, session)
-    return steps
-
-
-def of(kind: type[E], steps: list[Step]) -> list[E]:
-    return [step for step in steps if isinstance(step, kind)]
-
-
-def terminal(step: Step) -> bool:
-    match step:
-        case RunCompleted() | RunFailed() | Rejected() | AuthRequired():
-            return True
-        case StatusChanged(status=status):
-            return status == "cancelled"
-        case _:
-            return False
-
-
-def ended_as_cancelled(steps: list[Step]) -> bool:
-    last = steps[-1]
-    return isinstance(last, StatusChanged) and last.status == "cancelled"
-
-
-def choose(option: str) -> Reply:
-    return lambda request: Answer(request_id=request.request_id, option=option)
-
+from wrappers.adapter import AgentSession, Ask, Bound, Step, UnsupportedError, Withdraw
 
 # -- a turn --------------------------------------------------------------------------------------
 
