@@ -6,31 +6,35 @@ stops after 100 unread messages, so a task of this module reads as long as the p
 
 import asyncio
 import contextlib
-import uuid
-from collections import deque
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
-from typing import Any, Final
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final, TypeAlias
 
 import anyio
 from claude_agent_sdk import (
-    CanUseTool,
     ClaudeSDKClient,
     ClaudeSDKError,
-    CLINotFoundError,
     Message,
     PermissionMode,
     ProcessError,
     ResultError,
+    ToolPermissionContext,
 )
 
 from gateway.core.json import JsonObject
-from wrappers.adapter import Context
-from wrappers.claude.options import Installation, Start, options
-from wrappers.process import guardian_launcher, to_the_end
+from wrappers.claude.asks import Verdict
+from wrappers.claude.options import Installation, Start, arguments, options
+from wrappers.claude.transport import CliTransport
+from wrappers.process import to_the_end
 
-INTERRUPT_S: Final = 5.0  # measured 6-28 ms; a process that takes longer is ended
-STDERR_LINES: Final = 20
+# From the interrupt to the end of the turn: measured 6-28 ms and 19-42 ms. Whoever takes longer
+# (it is frozen, or its machine is) is killed; a cancel has to be over within 2 s.
+INTERRUPT_S: Final = 1.0
+START_S: Final = 60.0  # an endless start holds the run's place; 0.4 s is usual, 3 s under load
+GO_ON: Final = "send another message in the same session to go on"
+EXEC_FAILED: Final = 127  # the guardian's status for a program that cannot be started
+
+Asker: TypeAlias = Callable[[str, JsonObject, ToolPermissionContext], Awaitable[Verdict]]
 
 
 class AgentDownError(Exception):
@@ -42,85 +46,81 @@ class AgentDownError(Exception):
 
 
 class Client:
-    """A process of the CLI for one context, started with `start`.
+    """A process of the CLI for one session, started with `start`.
 
-    Messages go to `listener` while there is one; `on_lost` hears once why the process ended.
+    Messages go to `listener` while there is one, and so does the news that the process is gone;
+    `asker` answers its requests.
     """
 
-    def __init__(
-        self,
-        context: Context,
-        installation: Installation,
-        start: Start,
-        can_use_tool: CanUseTool,
-    ) -> None:
+    def __init__(self, session: str, installation: Installation, start: Start) -> None:
+        self.session: Final = session
         self.start: Final = start
         self.lost: AgentDownError | None = None
         self.listener: Callable[[Message | AgentDownError], None] | None = None
-        self._context = context
+        self.asker: Asker | None = None
         self._installation = installation
-        self._can_use_tool = can_use_tool
-        self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
+        self._transport: CliTransport | None = None
         self._sdk: ClaudeSDKClient | None = None
         self._reader: asyncio.Task[None] | None = None
+        self._killed = False
         self._mode: str = "default"
 
     async def connect(self, *, resume: bool) -> None:
         """Start the process and shake hands. Raises: AgentDownError."""
-        folder = self._installation.home / "launch"
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        launcher = guardian_launcher(
-            folder / uuid.uuid4().hex,
-            self._installation.cli,
+        transport = self._transport = CliTransport(
+            arguments(self.start, self._installation, session=self.session, resume=resume),
+            cwd=self.start.cwd,
             env=self.start.environment,
-            tag="claude",
         )
-        sdk = ClaudeSDKClient(
-            options(
-                self.start,
-                self._context,
-                self._installation,
-                launcher=launcher,
-                can_use_tool=self._can_use_tool,
-                stderr=self._stderr.append,
-                resume=resume,
-            )
-        )
+        if self._killed:
+            transport.kill()
+        sdk = ClaudeSDKClient(options(self._ask), transport=transport)
         try:
-            await sdk.connect()
+            async with asyncio.timeout(START_S):
+                await sdk.connect()
         except Exception as exc:  # the SDK raises bare Exception for control errors
             raise self._down(exc, "agent_start_failed") from exc
-        finally:
-            # Read by now: the environment holds keys and stays on disk no longer than needed.
-            for file in (launcher, Path(f"{launcher}.env")):
-                file.unlink(missing_ok=True)
         self._sdk = sdk
-        self._reader = asyncio.create_task(self._read(sdk), name=f"claude {self._context.id}")
+        self._reader = asyncio.create_task(self._read(sdk), name=f"claude {self.session}")
+
+    async def _ask(
+        self, tool: str, arguments: JsonObject, context: ToolPermissionContext
+    ) -> Verdict:
+        """The SDK's callback, in a task of its own for each request."""
+        if self.asker is None:
+            raise AgentDownError("agent_error", "no run is there to answer")
+        return await self.asker(tool, arguments, context)
 
     async def _read(self, sdk: ClaudeSDKClient) -> None:
         try:
             async for message in sdk.receive_messages():
                 if self.listener is not None:
                     self.listener(message)
-            self.lost = self._down(ClaudeSDKError("it closed its output"), "agent_lost")
+            self.lost = self._down(ProcessError("", exit_code=0), "interrupted")
         except Exception as exc:  # noqa: BLE001 (root of this task; reported as the end of the run)
-            self.lost = self._down(exc, "agent_lost")
+            self.lost = self._down(exc, "interrupted")
         if self.listener is not None:
             self.listener(self.lost)
 
     def _down(self, exc: Exception, reason: str) -> AgentDownError:
-        if isinstance(exc, CLINotFoundError):
-            text = "the claude program is missing; install claude-agent-sdk or set claude_bin"
-            return AgentDownError("agent_start_failed", text)
         if isinstance(exc, ResultError):
             text = exc.result or "; ".join(exc.errors) or str(exc)
+        elif isinstance(exc, ProcessError) and exc.exit_code == EXEC_FAILED:
+            text = "the claude program cannot be started; see claude_bin"
         elif isinstance(exc, ProcessError):
             text = f"Claude Code exited with status {exc.exit_code}"
+        elif isinstance(exc, TimeoutError):
+            text = f"Claude Code did not start within {START_S:.0f} s"
+        elif isinstance(exc, OSError):
+            text = f"Claude Code cannot be started: {exc.strerror}"
         else:
             text = f"Claude Code: {exc}"
         # The SDK's text never says why; the CLI's own last words do.
-        said = " ".join(self._stderr)[-500:].strip()
-        return AgentDownError(reason, f"{text}: {said}" if said else text)
+        said = " ".join(self._transport.stderr if self._transport else ())[-500:].strip()
+        text = f"{text}: {said}" if said else text
+        return AgentDownError(reason, f"{text}; {GO_ON}" if reason == "interrupted" else text)
+
+    # -- what it is told ---------------------------------------------------------------------------
 
     async def set_mode(self, mode: PermissionMode) -> None:
         """Raises: AgentDownError."""
@@ -136,9 +136,8 @@ class Client:
         """What the CLI says of its mode: an approved plan, for one, changes it."""
         self._mode = mode
 
-    async def say(self, content: list[JsonObject]) -> str:
-        """Send a user message; its uuid. Raises: AgentDownError."""
-        message_id = str(uuid.uuid4())
+    async def say(self, message_id: str, content: list[JsonObject]) -> None:
+        """Send a user message under a uuid. Raises: AgentDownError."""
 
         async def one() -> AsyncIterator[dict[str, Any]]:
             yield {
@@ -151,8 +150,7 @@ class Client:
         try:
             await self._connected().query(one())
         except ClaudeSDKError as exc:
-            raise self._down(exc, "agent_lost") from exc
-        return message_id
+            raise self._down(exc, "interrupted") from exc
 
     async def interrupt(self) -> bool:
         """Stop the turn, its command and pending requests. False when the CLI did not react."""
@@ -166,25 +164,43 @@ class Client:
 
     def _connected(self) -> ClaudeSDKClient:
         if self._sdk is None:
-            raise self.lost or AgentDownError("agent_lost", "Claude Code is not running")
+            raise self.lost or AgentDownError("interrupted", "Claude Code is not running")
         return self._sdk
 
-    async def close(self, *, busy: bool = False) -> None:
-        """End the process, whatever happens to the caller meanwhile; `busy` stops its turn first.
+    # -- the end -----------------------------------------------------------------------------------
 
-        Without the interrupt a CLI with a request pending calls the model once more as it ends,
-        and one inside a command takes 5 s to go.
+    async def alone(self) -> bool:
+        """True when none of the commands that it ever started is left."""
+        return self._transport is not None and await self._transport.alone()
+
+    def kill(self) -> None:
+        """End the process and all below it at once, also one that is being started."""
+        self._killed = True
+        if self._transport is not None:
+            self._transport.kill()
+
+    async def close(self, *, busy: bool = False) -> None:
+        """End the process within 2 s, whatever happens to the caller meanwhile; `busy` stops its
+        turn first.
+
+        Without the interrupt a CLI with a request pending calls the model once more as it ends.
         """
         await to_the_end(self._close(busy))
 
     async def _close(self, busy: bool) -> None:
         self.listener = None
-        if busy and self.lost is None:
-            await self.interrupt()
+        began = time.monotonic()
+        if busy and self.lost is None and not self._killed and not await self.interrupt():
+            self.kill()
         sdk, self._sdk = self._sdk, None
         if self._reader is not None:
             self._reader.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._reader
+        if self._transport is not None:
+            left = INTERRUPT_S - (time.monotonic() - began)
+            self._transport.end_s = 0 if self._killed else max(0.2, left)
         if sdk is not None:
             await sdk.disconnect()
+        elif self._transport is not None:
+            await self._transport.close()

@@ -21,6 +21,13 @@ class Ledger:
         except (OSError, ValueError):
             return Totals()
 
+    def knows(self, session: str) -> bool:
+        """True when a turn of it ended here once."""
+        return self._file(session).exists()
+
+    def forget(self, session: str) -> None:
+        self._file(session).unlink(missing_ok=True)
+
     def write(self, session: str, totals: Totals) -> None:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         new = self._folder / f".{session}.new"

@@ -3,25 +3,26 @@
 Knows no run. What the CLI cannot honour is refused here, before a run is accepted.
 """
 
+import hashlib
 import os
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import claude_agent_sdk
 from claude_agent_sdk import CanUseTool, ClaudeAgentOptions, EffortLevel, PermissionMode
-from claude_agent_sdk.types import SystemPromptPreset
 
 from gateway.core import json
 from gateway.core.extension import ALLOW, ALLOW_SESSION, CodingRequest
 from gateway.core.extension import PermissionMode as AskedMode
 from gateway.core.json import JsonObject
 from wrappers.adapter import Context, Turn, UnsupportedError
+from wrappers.claude.structured import fault_of_schema
 
 SESSION_NAMESPACE: Final = uuid.UUID("c1d3f2a4-6f0e-4f53-9d1b-5a2f7f3f8a11")
-LINE_MAX: Final = 64 * 1024 * 1024  # bytes; the SDK's default of 1 MiB dies of a longer answer
+SCHEMA_MAX: Final = 128 * 1024 - 100  # bytes: it is one argument, which Linux bounds at 128 KiB
 
 # Each measured against CLI 2.1.330. State events are the only true end of a run. Background tasks
 # and cron jobs would start turns that no caller asked for. Without the last, three connections a
@@ -52,9 +53,12 @@ EFFORTS: Final[Mapping[str, EffortLevel]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """What a process of the CLI is started with: another one of these, another process."""
+    """What a process of the CLI is started with, beside its session: another one of these, another
+    process."""
 
+    cwd: Path
     environment: Mapping[str, str]
+    profile: str | None = None
     model: str | None = None
     effort: str | None = None
     schema: str | None = None  # JSON text
@@ -106,17 +110,15 @@ class Installation:
             raise UnsupportedError(
                 "effort", f"claude_code takes {' | '.join(EFFORTS)}, got {request.effort!r}"
             )
-        if request.output_schema is not None and request.output_schema.get("type") != "object":
-            raise UnsupportedError(
-                "output_schema", 'claude_code needs "type": "object" at the top of the schema'
-            )
+        if request.output_schema is not None:
+            _check_schema(request.output_schema)
 
     def approved(self) -> Mapping[str, PermissionMode]:
         """The mode in which an approved plan is worked on, by the option that approves it."""
         unasked: PermissionMode = "bypassPermissions" if self.may_bypass else "acceptEdits"
         return {ALLOW: "default", ALLOW_SESSION: unasked}
 
-    def start(self, turn: Turn) -> Start:
+    def start(self, turn: Turn, context: Context) -> Start:
         request = turn.request
         limits = request.limits
         environment = {**(turn.environment or self.env), **SWITCHES}
@@ -125,6 +127,8 @@ class Installation:
             environment["IS_SANDBOX"] = "1"
         cost = limits.max_cost_usd if limits else None
         return Start(
+            cwd=context.cwd,
+            profile=context.profile,
             environment=environment,
             model=request.model,
             effort=request.effort,
@@ -137,6 +141,30 @@ class Installation:
         """Is there something to resume? A process killed in its first moments leaves nothing."""
         return any((self.config / "projects").glob(f"*/{session}.jsonl"))
 
+    def profile_file(self, profile: str) -> Path:
+        """Where the CLI reads a profile: it may be longer than an argument (128 KiB), and those
+        are seen by every user of the machine."""
+        name = hashlib.sha256(profile.encode()).hexdigest()[:32]
+        file = self.home / "profiles" / f"{name}.md"
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            draft = file.with_suffix(f".{uuid.uuid4().hex}")
+            draft.touch(mode=0o600)
+            draft.write_text(profile, encoding="utf-8")
+            draft.replace(file)
+        return file
+
+
+def _check_schema(schema: JsonObject) -> None:
+    """Raises: UnsupportedError."""
+    fault = fault_of_schema(schema)
+    if fault is None and schema.get("type") != "object":
+        fault = 'claude_code needs "type": "object" at the top of the schema'
+    if fault is None and len(json.encode(schema).encode()) > SCHEMA_MAX:
+        fault = f"claude_code takes a schema of at most {SCHEMA_MAX} bytes"
+    if fault is not None:
+        raise UnsupportedError("output_schema", fault)
+
 
 def bundled_cli() -> Path:
     """The CLI that comes with claude-agent-sdk."""
@@ -148,53 +176,37 @@ def session_of(context: Context) -> str:
     return context.vendor_session or str(uuid.uuid5(SESSION_NAMESPACE, context.id))
 
 
-def _system_prompt(profile: str | None) -> SystemPromptPreset:
-    """Claude Code's own prompt, the profile below it (without a preset the prompt is empty)."""
-    prompt: SystemPromptPreset = {"type": "preset", "preset": "claude_code"}
-    if profile:
-        prompt["append"] = profile
-    return prompt
-
-
-def options(
-    start: Start,
-    context: Context,
-    installation: Installation,
-    *,
-    launcher: Path,
-    can_use_tool: CanUseTool,
-    stderr: Callable[[str], None],
-    resume: bool,
-) -> ClaudeAgentOptions:
-    """The SDK's options. The permission mode is set once connected, so that one process serves
-    runs of every mode; given here, the SDK warns that can_use_tool is not called, which is wrong
-    for questions and plans."""
-    session = session_of(context)
-    extra_args: dict[str, str | None] = {}
+def arguments(
+    start: Start, installation: Installation, *, session: str, resume: bool
+) -> list[str | Path]:
+    """The command line. A value that callers choose is bound to its flag by `=`: it may look like
+    a flag. The permission mode is set once connected, so one process serves runs of every mode."""
+    flags: list[str | Path] = [
+        installation.cli,
+        *("--output-format", "stream-json", "--input-format", "stream-json", "--verbose"),
+        *("--permission-prompt-tool", "stdio", "--tools", "default"),
+        f"--disallowedTools={','.join(WITHHELD)}",
+        # A repository's settings hold hooks and MCP servers that run without being asked for.
+        *("--setting-sources=", "--strict-mcp-config"),
+        f"--resume={session}" if resume else f"--session-id={session}",
+    ]
     if installation.may_bypass:
-        extra_args["allow-dangerously-skip-permissions"] = None
-    schema: JsonObject | None = json.decode_object(start.schema) if start.schema else None
-    known: dict[str, Any] = {"resume": session} if resume else {"session_id": session}
+        flags.append("--allow-dangerously-skip-permissions")
+    if start.profile:
+        flags.append(f"--append-system-prompt-file={installation.profile_file(start.profile)}")
+    chosen: dict[str, object] = {
+        "model": start.model,
+        "effort": start.effort,
+        "max-turns": start.max_turns,
+        "max-budget-usd": start.budget[1] if start.budget else None,
+        "json-schema": start.schema,
+    }
+    return flags + [f"--{name}={value}" for name, value in chosen.items() if value is not None]
+
+
+def options(can_use_tool: CanUseTool) -> ClaudeAgentOptions:
+    """What the SDK says once connected; all else is on the command line. A prompt of a caller may
+    hold /commands and @files: it is text."""
     return ClaudeAgentOptions(
-        cwd=context.cwd,
-        cli_path=launcher,
-        model=start.model,
-        effort=EFFORTS[start.effort] if start.effort else None,
-        max_turns=start.max_turns,
-        max_budget_usd=start.budget[1] if start.budget else None,
-        system_prompt=_system_prompt(context.profile),
-        tools={"type": "preset", "preset": "claude_code"},
-        disallowed_tools=list(WITHHELD),
-        # A repository's settings hold hooks and MCP servers that run without being asked for; a
-        # prompt of a caller may hold /commands and @files: it is text.
-        setting_sources=[],
-        strict_mcp_config=True,
-        verbatim_prompts=True,
-        forward_subagent_text=True,
-        max_buffer_size=LINE_MAX,
-        can_use_tool=can_use_tool,
-        stderr=stderr,
-        output_format={"type": "json_schema", "schema": schema} if schema else None,
-        extra_args=extra_args,
-        **known,
+        can_use_tool=can_use_tool, verbatim_prompts=True, forward_subagent_text=True
     )

@@ -20,6 +20,7 @@ from gateway.core.events import (
 from gateway.core.json import JsonObject, as_object, merge_null
 from gateway.core.status import RunStatus
 from wrappers.claude.events import AUTH_ERRORS, AUTH_STATUSES, Reading
+from wrappers.claude.structured import artifact, fault_of_output
 
 # ResultMessage.subtype -> our reason codes; `success` with is_error is an API failure.
 REASONS: Final = {
@@ -138,11 +139,18 @@ def cancelled(usage: JsonObject | None = None) -> StatusChanged:
     return StatusChanged(status=RunStatus.CANCELLED, reason="cancelled_by_caller", extra=extra)
 
 
-def conclude(reading: Reading, *, structured: bool, before: Totals) -> Event:
-    """The terminal event (or auth_required) of a run that was not cancelled.
+def conclude(reading: Reading, *, schema: JsonObject | None, before: Totals) -> list[Event]:
+    """The last events of a run that was not cancelled; the very last is terminal, or auth_required.
 
-    `structured`: the caller asked for an output schema. The last result speaks for the run.
+    The last result speaks for the run; `schema` is what its structured output has to fit.
     """
+    end = _end(reading, schema, before)
+    if isinstance(end, RunCompleted) and schema is not None:
+        return [artifact(end.structured_output), end]
+    return [end]
+
+
+def _end(reading: Reading, schema: JsonObject | None, before: Totals) -> Event:
     usage = usage_of(reading.results, before)
     succeeded = any(not result.is_error for result in reading.results[-1:])
     if reading.auth is not None and not succeeded:
@@ -157,13 +165,14 @@ def conclude(reading: Reading, *, structured: bool, before: Totals) -> Event:
         return Rejected(message=message, reason="refusal", extra=extra)
     if last.is_error:
         return _failure(reading, last, usage)
-    if structured and last.structured_output is None:
-        # Not an error to the CLI: after one reminder it lets the model end without.
+    if schema is not None and (fault := fault_of_output(last.structured_output, schema)):
         return RunFailed(
-            message="the agent ended without the structured output that output_schema asks for",
+            message=f"the structured output does not fit output_schema: {fault}",
             reason="schema_mismatch",
             usage=usage,
-            extra=merge_null({"final_response": last.result}),
+            extra=merge_null(
+                {"final_response": last.result, "structured_output": last.structured_output}
+            ),
         )
     return RunCompleted(
         final_response=last.result,

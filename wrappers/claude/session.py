@@ -6,95 +6,100 @@ of the process (`client`).
 
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any, Final, TypeAlias
+import uuid
+from collections.abc import AsyncGenerator, Callable
 
-from claude_agent_sdk import ToolPermissionContext
+from claude_agent_sdk import PermissionMode
 
-from gateway.core.events import Event, RunFailed, RunStarted
-from gateway.core.extension import Answer
+from gateway.core.events import Event, RunFailed, RunStarted, StatusChanged
+from gateway.core.extension import DENY, Answer
+from gateway.core.json import JsonObject
 from gateway.core.messages import Message
+from gateway.core.status import RunStatus
 from wrappers.adapter import Ask, Bound, Context, Step, Turn, Withdraw
-from wrappers.claude.asks import Verdict
+from wrappers.claude import structured
 from wrappers.claude.client import AgentDownError, Client
 from wrappers.claude.events import Reading
-from wrappers.claude.ledger import Ledger
-from wrappers.claude.options import MODES, Installation, session_of
-from wrappers.claude.outcome import cancelled, conclude, totals_after, usage_of
+from wrappers.claude.options import MODES, Installation, Start
+from wrappers.claude.outcome import Totals, cancelled, conclude, totals_after, usage_of
 from wrappers.claude.prompt import content_of
 from wrappers.claude.tools import Todos
+from wrappers.claude.warm import LOST, Pool, Warm
 from wrappers.claude.work import Work
-
-# A refusal that names the session: what the disk says of it was wrong.
-MISTAKEN: Final = ("No conversation found", "already in use")
-
-Admit: TypeAlias = Callable[["ClaudeSession"], Awaitable[None]]
+from wrappers.resumption import ALLOWED, Grants
 
 
 class ClaudeSession:
-    """AgentSession over one warm process at most. `admit` makes room before one is started,
-    `changed` hears that a turn begins, that it is over, and that the session is closed."""
+    """AgentSession over one process at most; `changed` hears that a turn begins, that it is over,
+    and that the session is closed."""
 
     def __init__(
         self,
         context: Context,
         installation: Installation,
-        *,
-        admit: Admit,
+        pool: Pool,
         changed: Callable[["ClaudeSession"], None],
     ) -> None:
         self.context = context
         self._installation = installation
-        self._admit = admit
+        self._warm = Warm(context, installation, pool)
         self._changed = changed
-        self._session = session_of(context)
-        self._ledger = Ledger(installation.home / "totals")
         self._todos = Todos()
-        self._client: Client | None = None
         self._work: Work | None = None
+        self._granted: tuple[str, Grants] = ("", Grants())
 
     @property
     def busy(self) -> bool:
         return self._work is not None
 
     @property
-    def warm(self) -> bool:
-        """A process is running for this context."""
-        return self._client is not None
+    def has_process(self) -> bool:
+        """A process is running for this context, or being started."""
+        return self._warm.client is not None
+
+    def serves(self, context: Context) -> bool:
+        """True for the same conversation, whose vendor session may have been named meanwhile."""
+        named = context.vendor_session or self._warm.session
+        return (context.cwd, context.profile, named) == (
+            self.context.cwd,
+            self.context.profile,
+            self._warm.session,
+        )
 
     # -- AgentSession ----------------------------------------------------------------------------
 
     async def run(self, turn: Turn) -> AsyncGenerator[Step]:
+        start = self._installation.start(turn, self.context)
+        self._warm.take_spare(start)
         work = self._work = Work(
             turn=turn,
             reading=Reading(todos=self._todos),
-            before=self._ledger.read(self._session),
+            before=self._warm.ledger.read(self._warm.session),
+            grants=self._grants(turn),
         )
         self._changed(self)
         finished = False
         try:
-            yield Bound(vendor_session=self._session)
-            yield self._started(turn)
+            yield Bound(vendor_session=self._warm.session)
+            yield self._started(turn, start)
             try:
-                await self._begin(work)
-                async with contextlib.aclosing(self._steps(work)) as steps:
+                async with contextlib.aclosing(self._turns(work, start)) as steps:
                     async for step in steps:
                         yield step
-                end = self._end(work)
+                ends = self._ends(work)
             except AgentDownError as exc:
-                for event in work.reading.interrupt():
-                    yield event
-                end = self._down(work, exc)
-                await self._drop()
-            if not self._reusable(work):
-                await self._drop()
+                ends = [*work.reading.interrupt(), self._down(work, exc)]
+                await self._warm.drop()
+            await self._rest(work)
             finished = True
-            yield end
+            for event in ends:
+                yield event
         finally:
             self._work = None
             if not finished:
-                await self._drop(busy=True)
-            self._detach()
+                await self._warm.drop(busy=True)
+            if self._warm.client is not None:
+                self._warm.client.listener = self._warm.client.asker = None
             self._changed(self)
 
     async def answer(self, answer: Answer, message: Message | None = None) -> None:
@@ -103,13 +108,13 @@ class ClaudeSession:
             self._work.answer(answer, self._installation.approved())
 
     async def steer(self, message: Message) -> bool:
-        work, client = self._work, self._client
+        work, client = self._work, self._warm.client
         if work is None or client is None or not work.said or work.give_up_at is not None:
             return False
         if work.reading.ended:
             return False
         try:
-            work.reading.awaited.add(await client.say(content_of(message)))
+            await self._say(work, client, content_of(message))
         except AgentDownError:
             return False
         return True
@@ -120,74 +125,97 @@ class ClaudeSession:
             return
         work.cancelled = True
         work.expect_end()
-        if self._client is not None and work.said and not await self._client.interrupt():
+        client = self._warm.client
+        if client is None:
+            return
+        if not work.said:
+            client.kill()  # it is starting up, and has nothing to keep
+        elif not await client.interrupt():
             work.expect_end(0)
 
     async def close(self) -> None:
         work = self._work
-        await self._drop(busy=work is not None)
+        await self._warm.drop(busy=work is not None)
         if work is not None:
             work.listen(AgentDownError("interrupted", "the wrapper ended the conversation"))
         self._changed(self)
 
     # -- one turn --------------------------------------------------------------------------------
 
-    def _started(self, turn: Turn) -> Event:
+    def _started(self, turn: Turn, start: Start) -> Event:
         return RunStarted(
             extra={
-                "backend_session_id": self._session,
+                "backend_session_id": self._warm.session,
                 "cwd": str(self.context.cwd),
                 "requested_model": turn.request.model,
                 "requested_setting_sources": [],
                 "requested_fast_mode": False,
                 "forced_fast_mode_override": None,
-                "warm": self._fits(turn),
+                "warm": self._warm.fits(start),
             }
         )
 
-    def _fits(self, turn: Turn) -> bool:
-        client = self._client
-        start = self._installation.start(turn)
-        return client is not None and client.lost is None and client.start == start
+    async def _begin(self, work: Work, start: Start) -> list[Event]:
+        """Have a process that fits the turn, and say the prompt; what is to be told of that.
 
-    async def _begin(self, work: Work) -> None:
-        """Have a process that fits the turn, and say the prompt. Raises: AgentDownError."""
-        if not self._fits(work.turn):
-            await self._drop()
-            await self._admit(self)
-            self._client = await self._connect(work.turn)
-        client = self._client
+        Raises: AgentDownError.
+        """
+        notes: list[Event] = []
+        if not self._warm.fits(start) and await self._warm.connect(
+            start, resumed=bool(work.turn.answered)
+        ):
+            work.before = Totals()
+            text = f"{LOST}; the run starts without its history"
+            notes = [StatusChanged(status=RunStatus.RUNNING, reason="session_lost", message=text)]
+        client = self._warm.client
         if client is None or work.cancelled:
-            return
-        client.listener = work.listen
-        await client.set_mode(MODES[work.turn.request.permission_mode or "auto"])
-        if work.cancelled:
-            return
-        work.reading.awaited.add(await client.say(content_of(work.turn.message)))
+            return notes
+        client.listener, client.asker = work.listen, work.ask
+        await client.set_mode(self._mode(work.turn))
+        await self._say(work, client, content_of(work.turn.message))
         work.said = True
+        self._warm.began()
         if work.cancelled and not await client.interrupt():
             work.expect_end(0)
+        return notes
 
-    async def _connect(self, turn: Turn) -> Client:
-        """A process that resumes the session where there is one.
+    def _mode(self, turn: Turn) -> PermissionMode:
+        """The mode the turn works in; the answer to a plan from before a restart chooses it."""
+        for item in turn.answered:
+            if item.request.kind == "plan":
+                choice = item.answer.choice or DENY
+                return self._installation.approved()[choice] if choice in ALLOWED else "plan"
+        return MODES[turn.request.permission_mode or "auto"]
 
-        What the disk says can be wrong (a transcript without a turn), so a refusal that names the
-        session is followed by one try the other way. Raises: AgentDownError.
+    def _grants(self, turn: Turn) -> Grants:
+        """A run that is tried again after a login has what is left of its permissions."""
+        if self._granted[0] != turn.run_id:
+            self._granted = (turn.run_id, Grants(turn.answered))
+        return self._granted[1]
+
+    async def _turns(self, work: Work, start: Start) -> AsyncGenerator[Step]:
+        """The turn, and one more where its structured output has to be repaired.
+
+        Raises: AgentDownError.
         """
-        start = self._installation.start(turn)
-        resume = self._installation.has_session(self._session)
-        client = Client(self.context, self._installation, start, self._can_use_tool)
-        try:
-            await client.connect(resume=resume)
-        except AgentDownError as exc:
-            if not any(sign in str(exc) for sign in MISTAKEN):
-                raise
-            client = Client(self.context, self._installation, start, self._can_use_tool)
-            await client.connect(resume=not resume)
-        return client
+        for note in await self._begin(work, start):
+            yield note
+        async with contextlib.aclosing(self._steps(work)) as steps:
+            async for step in steps:
+                yield step
+        fault, client = work.fault(), self._warm.client
+        if fault is None or client is None or work.cancelled:
+            return
+        work.repaired = True
+        await self._say(work, client, structured.repair(fault))
+        text = f"the structured output does not fit ({fault}); the agent was asked for another"
+        yield StatusChanged(status=RunStatus.RUNNING, reason="schema_mismatch", message=text)
+        async with contextlib.aclosing(self._steps(work)) as steps:
+            async for step in steps:
+                yield step
 
     async def _steps(self, work: Work) -> AsyncGenerator[Step]:
-        """Everything up to the end. Raises: AgentDownError."""
+        """Everything up to the end of what was said. Raises: AgentDownError."""
         while not work.over:
             match await work.next():
                 case None:
@@ -205,8 +233,14 @@ class ClaudeSession:
         for event in work.reading.interrupt():
             yield event
 
+    async def _say(self, work: Work, client: Client, content: list[JsonObject]) -> None:
+        """Raises: AgentDownError."""
+        message_id = str(uuid.uuid4())
+        work.reading.awaited.add(message_id)  # before it is sent: the turn may end meanwhile
+        await client.say(message_id, content)
+
     async def _react(self, work: Work) -> None:
-        client, reading = self._client, work.reading
+        client, reading = self._warm.client, work.reading
         if client is None:
             return
         if reading.mode is not None:
@@ -217,23 +251,16 @@ class ClaudeSession:
             if not await client.interrupt():
                 work.expect_end(0)
 
-    def _reusable(self, work: Work) -> bool:
-        """Will this process do for the next turn?
+    # -- the end ---------------------------------------------------------------------------------
 
-        Not one that was refused (a new one reads new credentials), that failed or did not react,
-        or that still has a message to take up: it may start a turn that nobody listens to.
-        """
-        reading = work.reading
-        failed = not work.cancelled and any(result.is_error for result in reading.results[-1:])
-        return not (failed or reading.auth or reading.awaited or work.given_up)
-
-    def _end(self, work: Work) -> Event:
+    def _ends(self, work: Work) -> list[Event]:
         results = work.reading.results
-        self._ledger.write(self._session, totals_after(work.before, results))
+        if results:
+            self._warm.ledger.write(self._warm.session, totals_after(work.before, results))
         if work.cancelled:
-            return cancelled(usage_of(results, work.before))
-        structured = work.turn.request.output_schema is not None
-        return conclude(work.reading, structured=structured, before=work.before)
+            return [cancelled(usage_of(results, work.before))]
+        schema = work.turn.request.output_schema
+        return conclude(work.reading, schema=schema, before=work.before)
 
     def _down(self, work: Work, exc: AgentDownError) -> Event:
         usage = usage_of(work.reading.results, work.before)
@@ -241,22 +268,18 @@ class ClaudeSession:
             return cancelled(usage)
         return RunFailed(message=str(exc), reason=exc.reason, usage=usage)
 
-    async def _drop(self, *, busy: bool = False) -> None:
-        """End the process; the next turn resumes the session in another one."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close(busy=busy)
+    async def _rest(self, work: Work) -> None:
+        """Keep the process if it will do for the next turn.
 
-    def _detach(self) -> None:
-        if self._client is not None:
-            self._client.listener = None
-
-    # -- requests to the caller ------------------------------------------------------------------
-
-    async def _can_use_tool(
-        self, tool: str, arguments: dict[str, Any], context: ToolPermissionContext
-    ) -> Verdict:
-        """The SDK's callback, in a task of its own for each request."""
-        if self._work is None:
-            raise AgentDownError("agent_error", "no run is there to answer")
-        return await self._work.ask(tool, arguments, context)
+        Not one that was refused (a new one reads new credentials), that failed or did not react,
+        that still has a message to take up (it may start a turn that nobody listens to), or that
+        was cancelled and has left something running.
+        """
+        reading, client = work.reading, self._warm.client
+        if client is None:
+            return
+        if work.given_up or reading.auth or not work.said:
+            client.kill()
+        elif not reading.awaited and (await client.alone() if work.cancelled else not work.failed):
+            return
+        await self._warm.drop()

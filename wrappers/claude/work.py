@@ -19,7 +19,9 @@ from wrappers.claude.asks import Modes, Verdict, pending_request, verdict
 from wrappers.claude.client import INTERRUPT_S, AgentDownError
 from wrappers.claude.events import Reading
 from wrappers.claude.outcome import Totals
+from wrappers.claude.structured import fault_of_output
 from wrappers.claude.tools import COMMAND_TOOL
+from wrappers.resumption import Grants
 
 ALIVE_S: Final = 30.0  # a long command says nothing by itself; the CLI's own heartbeat is 30 s
 
@@ -38,14 +40,17 @@ class Open:
 
 @dataclass(slots=True, kw_only=True)
 class Work:
-    """`said`: the prompt is with the CLI. `give_up_at`: an interrupted turn must be over by then."""
+    """`said`: the prompt is with the CLI. `repaired`: another structured output was asked for.
+    `give_up_at`: an interrupted turn must be over by then. `grants`: permissions from before."""
 
     turn: Turn
     reading: Reading
     before: Totals
+    grants: Grants = field(default_factory=Grants)
     inbox: asyncio.Queue[Item] = field(default_factory=asyncio.Queue[Item])
     open: dict[str, Open] = field(default_factory=dict[str, Open])
     said: bool = False
+    repaired: bool = False
     cancelled: bool = False
     give_up_at: float | None = None
     _running: dict[str, float] = field(default_factory=dict[str, float])
@@ -76,6 +81,21 @@ class Work:
         ended = self.reading.ended or (self.give_up_at is not None and self.reading.turn_over)
         return not self.said or ended or self.given_up
 
+    @property
+    def failed(self) -> bool:
+        """The last turn ended with an error of the CLI's or the API's."""
+        return any(result.is_error for result in self.reading.results[-1:])
+
+    def fault(self) -> str | None:
+        """What is wrong with the structured output of a turn that is over, where it was asked for
+        and can be asked for once more."""
+        schema = self.turn.request.output_schema
+        if schema is None or self.repaired or self.cancelled or self.failed:
+            return None
+        if self.reading.refusal is not None or not self.reading.ended:
+            return None
+        return fault_of_output(self.reading.results[-1].structured_output, schema)
+
     def expect_end(self, within_s: float = INTERRUPT_S) -> None:
         """The turn was interrupted; whoever waits for the next item has to look at the clock."""
         self.give_up_at = time.monotonic() + within_s
@@ -88,6 +108,8 @@ class Work:
     ) -> Verdict:
         """Have the caller asked and wait for the answer; several may wait at once."""
         request = pending_request(context.tool_use_id or tool, tool, arguments, context)
+        if (given := self.grants.take(request)) is not None:
+            return verdict(request, arguments, given, suggestions=context.suggestions, modes={})
         waiting = Open(
             request=request,
             arguments=arguments,
