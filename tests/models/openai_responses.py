@@ -129,7 +129,7 @@ class _Reply:
                 return
             async for chunk in self._step(step, script):
                 yield chunk
-        done = self.response("completed", output=self.output, usage=USAGE)
+        done = self.response("completed", output=self.output, usage=_usage(script))
         yield self.event("completed", response=done)
 
     async def _step(self, step: Step, script: Script) -> AsyncIterator[bytes]:
@@ -163,6 +163,12 @@ class _Reply:
             times, delay, text = step.rest.split(" ", 2)
             return self.text([text] * int(times), phase, float(delay))
         return self.text([lines(step.rest)], phase)
+
+
+def _usage(script: Script) -> Json:
+    said = [int(step.rest) for step in script.steps if step.verb == "tokens"]
+    size = said[-1] if said else USAGE["input_tokens"]
+    return {**USAGE, "input_tokens": size, "total_tokens": size + USAGE["output_tokens"]}
 
 
 # -- the endpoint -------------------------------------------------------------------------------

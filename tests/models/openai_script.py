@@ -13,14 +13,17 @@ tell how far the script has come, so any number of conversations run at once wit
     @ns SPACE NAME JSON       a tool of a namespace: an MCP server's, or of `multi_agent_v1`
     @search QUERY             a search of the model's own @draw TEXT       a picture of its own
     @sleep SECONDS            silence                     @results         say what came back
+    @tokens N                 what the answer says of its size (1000 in, 50 out by default)
     @http CODE [TIMES]        refuse (TIMES times, default always)
     @fail CODE MESSAGE        the response fails          @incomplete      it stops for length
     @cut                      the stream just ends        @garbage         the stream is no JSON
 
-`\\n` in a TEXT is a line break. A prompt without a verb is answered `echo: PROMPT`.
+`\\n` in a TEXT is a line break; `$agent` is the sub-agent and `$session` the command in the
+background that was started last. A prompt without a verb is answered `echo: PROMPT`.
 """
 
 import json
+import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -83,7 +86,22 @@ def read_script(body: Json) -> Script:
         since.append(item)
     done = sum(1 for item in since if str(item.get("type", "")).endswith("_output"))
     heard = " / ".join(text for item in since if (text := _text(item)))
-    return Script(_due(steps, done) or [Step("say", f"echo: {prompt}")], prompt, heard)
+    due = [Step(step.verb, _filled(step.rest, heard)) for step in _due(steps, done)]
+    return Script(due or [Step("say", f"echo: {prompt}")], prompt, heard)
+
+
+_NAMED = {
+    "$agent": re.compile(r'"agent_id":"([^"]+)"'),
+    "$session": re.compile(r"session ID (\d+)"),
+}
+
+
+def _filled(rest: str, heard: str) -> str:
+    """`rest` with the ids that were heard last in place of their names."""
+    for name, pattern in _NAMED.items():
+        *_, found = [name, *pattern.findall(heard)]
+        rest = rest.replace(name, found)
+    return rest
 
 
 def _due(steps: list[Step], done: int) -> list[Step]:
@@ -209,4 +227,4 @@ TEXTS = {  # verb -> phase of the message
     "note": "commentary",
 }
 ENDINGS = frozenset({"fail", "incomplete", "cut", "garbage"})
-VERBS = frozenset(CALLS) | set(OWN) | set(TEXTS) | {"reason", "sleep", "http"} | ENDINGS
+VERBS = frozenset(CALLS) | set(OWN) | set(TEXTS) | {"reason", "sleep", "http", "tokens"} | ENDINGS

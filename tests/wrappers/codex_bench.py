@@ -1,6 +1,6 @@
 """A real Codex on a scripted model, in a home of its own, for the tests beside this file."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +70,13 @@ class Bench:
         lines = [f"{key} = {str(value).lower()}" for key, value in provider.items()]
         text = path.read_text("utf-8").replace('wire_api = "responses"', "\n".join(lines))
         path.write_text(text.replace("env_key", "# env_key"), "utf-8")
+
+    def settings(self, lines: str, features: Sequence[str] = ()) -> None:
+        """Say something at the top of config.toml, and switch features on."""
+        path = self.home / "codex" / "config.toml"
+        switched = "".join(f"{feature} = true\n" for feature in features)
+        text = path.read_text("utf-8").replace("[features]\n", f"[features]\n{switched}")
+        path.write_text(f"{lines}\n{text}", "utf-8")
 
     def said(self, index: int = -1) -> str:
         """Everything a request to the model held, as text."""

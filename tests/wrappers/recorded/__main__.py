@@ -40,11 +40,12 @@ async def _record(vendor: str, names: Sequence[str], program: Path | None) -> No
     module = importlib.import_module(f"tests.wrappers.recorded.{vendor}.record")
     recorder = cast("Recorder", module)
     for name in names or recorder.scenarios():
+        sys.stderr.write(f"{vendor}/{name}: ")
         with tempfile.TemporaryDirectory() as folder:
             environment = built_environment(Path(folder) / "home")
             recording = await recorder.record(name, Path(folder), environment, program)
         logs.save(vendor, name, recording)
-        said = f"{vendor}/{name}: {len(recording.log)} heard, {len(recording.steps)} steps"
+        said = f"{len(recording.log)} heard, {len(recording.steps)} steps"
         sys.stderr.write(f"{said} ({recording.program})\n")
 
 
@@ -54,4 +55,4 @@ if __name__ == "__main__":
     parser.add_argument("scenario", nargs="*")
     parser.add_argument("--program", type=Path, help="the agent's program, another than the usual")
     given = parser.parse_args()
-    anyio.run(_record, given.vendor, given.scenario, given.program)
+    anyio.run(_record, given.vendor, given.scenario, given.program and given.program.absolute())

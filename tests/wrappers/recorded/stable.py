@@ -56,9 +56,10 @@ class Stable:
         return self.of(value)
 
     def _text(self, text: str) -> str:
+        text = self._ids.sub(self._named, text)
         for path, name in self._places:
             text = text.replace(path, name)
-        return self._ids.sub(self._named, text)
+        return text
 
     def _named(self, match: "re.Match[str]") -> str:
         return self.learn(match[0], self._kinds[(match.lastindex or 1) - 1])
