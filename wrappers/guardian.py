@@ -2,20 +2,16 @@
 
 Standard library only and nothing of this package: it runs as a script with `python -I -S`.
 
-    guardian.py control FD GRACE_MS - COMMAND...
-    guardian.py parent PID GRACE_MS ENV_FILE COMMAND...
+    guardian.py FD GRACE_MS LIMIT COMMAND...
 
-`control`: FD is one end of a socket pair. The byte I interrupts the command, T asks the whole tree
-to end, K kills it; end of file means that the wrapper is gone. A `.` from us says that the tree is
-gone; the end of file without it, that we were killed and others have to sweep.
-`parent`: for a command that somebody else starts by its path alone; the wrapper is the parent
-process PID, SIGTERM or its death end the tree. ENV_FILE holds the command's exact environment as
-`NAME=value`, each ended by a zero byte, read and never passed on; `-` means our own environment.
+FD is one end of a socket pair. The byte I interrupts the command, T asks the whole tree to end, K
+kills it; end of file means that the wrapper is gone. A `.` from us says that the tree is gone; the
+end of file without it, that we were killed and others have to sweep. They know the tree by LIMIT,
+see `sweeper`.
 
-In both modes the tree also ends when the command exits: first SIGTERM to what it left behind, then,
-after GRACE_MS, SIGKILL until nothing is left. The exit status is the command's, 128 + n for a
-signal. Linux finds daemonised and setsid descendants too (subreaper); elsewhere the process group
-has to do.
+The tree also ends when the command exits: first SIGTERM to what it left behind, then, after
+GRACE_MS, SIGKILL until nothing is left. The exit status is the command's, 128 + n for a signal.
+Linux finds daemonised and setsid descendants too (subreaper); elsewhere the process group has to do.
 """
 
 import contextlib
@@ -30,22 +26,28 @@ from typing import Final, NoReturn
 
 LINUX: Final = sys.platform == "linux"
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+PR_SET_NAME: Final = 15
 PR_SET_CHILD_SUBREAPER: Final = 36
+NAME: Final = b"a2a-guardian"  # in ps and top, and out of the way of a `killall python3`
+DEAD: Final = (b"Z", b"X")
 EXEC_FAILED: Final = 127  # what shells answer for a command that cannot be started
 DONE: Final = b"."
+CHASES: Final = 100  # 30 us each
 KILL_AGAIN_S: Final = 0.05  # between two SIGKILL rounds: the tree may have forked meanwhile
-PARENT_LOOK_S: Final = 1.0  # where the kernel does not report a parent's death
 END_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGHUP})
 
 
-def prctl(option: int, value: int) -> None:
+def prctl(option: int, value: int | bytes) -> None:
     if LINUX:
         ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
-def descendants() -> list[int]:
-    """Every process below this one, by one pass over /proc (re-parented ones come back to us)."""
-    below: dict[int, list[int]] = {}
+def descendants() -> dict[int, int]:
+    """Every living process below this one -> its group, by one pass over /proc.
+
+    Those whose parents ended come back to us, so nobody is missing.
+    """
+    below: dict[int, list[tuple[int, int, bytes]]] = {}
     for name in os.listdir("/proc"):
         if not name.isdigit():
             continue
@@ -54,16 +56,29 @@ def descendants() -> list[int]:
                 stat = file.read()
         except OSError:
             continue
-        # Field 2, the name in parentheses, may hold anything; the parent is the second after it.
-        parent = int(stat.rpartition(b")")[2].split()[1])
-        below.setdefault(parent, []).append(int(name))
-    found: list[int] = []
+        # Field 2, the name in parentheses, may hold anything.
+        state, parent, group = stat.rpartition(b")")[2].split()[:3]
+        below.setdefault(int(parent), []).append((int(name), int(group), state))
+    found: dict[int, int] = {}
     look = [os.getpid()]
     while look:
-        children = below.get(look.pop(), [])
-        found += children
-        look += children
+        for pid, group, state in below.get(look.pop(), ()):
+            look.append(pid)
+            if state not in DEAD:
+                found[pid] = group
     return found
+
+
+def children() -> list[int]:
+    """Our own, at once: who forks and exits over and over is among them, but in no list for long.
+
+    Empty where the kernel was built without it.
+    """
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children", "rb") as file:
+            return [int(pid) for pid in file.read().split()]
+    except OSError:
+        return []
 
 
 def send(pid: int, signum: int, *, group: bool = False) -> None:
@@ -83,12 +98,37 @@ class Tree:
         self.status: int | None = None
         self._kill_at: float | None = None
 
-    def signal_all(self, signum: int) -> None:
-        if LINUX:
-            for pid in descendants():
-                send(pid, signum)
-        else:
-            send(self.command, signum, group=True)
+    def ask(self) -> None:
+        """SIGTERM to everybody, and SIGCONT: who is stopped would not even die of it."""
+        for signum in (signal.SIGTERM, signal.SIGCONT):
+            if LINUX:
+                for pid in descendants():
+                    send(pid, signum)
+            else:
+                send(self.command, signum, group=True)
+
+    def kill(self) -> None:
+        """SIGKILL until a look finds nobody new: as long as there are, they may be forking.
+
+        A group dies in one step, in which none of it can fork.
+        """
+        if not LINUX:
+            send(self.command, signal.SIGKILL, group=True)
+            return
+        seen: set[int] = set()
+        while fresh := {pid: group for pid, group in descendants().items() if pid not in seen}:
+            for group in {*fresh.values()} - {0, os.getpgid(0)}:
+                send(group, signal.SIGKILL, group=True)
+            for pid in fresh:
+                send(pid, signal.SIGKILL)
+            seen.update(fresh)
+            self.collect()
+        for _ in range(CHASES):
+            if not (orphans := children()):
+                break
+            for pid in orphans:
+                send(pid, signal.SIGKILL)
+            self.collect()
 
     def interrupt(self) -> None:
         send(self.command, signal.SIGINT, group=True)
@@ -98,10 +138,10 @@ class Tree:
         if at_once:
             self._kill_at = time.monotonic()
         elif self._kill_at is None:
-            self.signal_all(signal.SIGTERM)
+            self.ask()
             self._kill_at = time.monotonic() + self.grace_s
 
-    def reap(self) -> bool:
+    def collect(self) -> bool:
         """Collect the dead. False when nobody is left."""
         while True:
             try:
@@ -109,12 +149,9 @@ class Tree:
             except ChildProcessError:
                 return False
             if pid == 0:
-                break
+                return True
             if pid == self.command:
                 self.status = status
-        if self.status is not None:
-            self.end()
-        return True
 
     def escalate(self) -> float | None:
         """Kill when it is time; the seconds until the next look, None for no need of one."""
@@ -123,7 +160,7 @@ class Tree:
         left = self._kill_at - time.monotonic()
         if left > 0:
             return left
-        self.signal_all(signal.SIGKILL)
+        self.kill()
         self._kill_at = time.monotonic() + KILL_AGAIN_S
         return KILL_AGAIN_S
 
@@ -160,7 +197,7 @@ def obey_control(tree: Tree, control: int) -> bool:
         if order == ord("I"):
             tree.interrupt()
         elif order == ord("T"):
-            tree.signal_all(signal.SIGTERM)
+            tree.ask()
         elif order == ord("K"):
             tree.end(at_once=True)
     if not orders:
@@ -168,27 +205,21 @@ def obey_control(tree: Tree, control: int) -> bool:
     return bool(orders)
 
 
-def guard(tree: Tree, signals: int, control: int | None, parent: int | None) -> int:
-    """Until nothing is left: obey, reap, escalate. The command's wait status."""
-    while tree.reap():
-        timeout = tree.escalate()
-        if parent is not None and not LINUX:
-            if os.getppid() != parent:
-                tree.end()
-            timeout = min(timeout or PARENT_LOOK_S, PARENT_LOOK_S)
-        watched = [signals] if control is None else [signals, control]
-        ready, _, _ = select.select(watched, [], [], timeout)
-        for source in ready:
-            if source == signals:
-                obey_signals(tree, signals)
-            elif not obey_control(tree, source):
-                control = None
+def guard(tree: Tree, signals: int, control: int) -> int:
+    """Until nothing is left: obey, collect, escalate. The command's wait status."""
+    watched = [signals, control]
+    while tree.collect():
+        if tree.status is not None:
+            tree.end()
+        ready, _, _ = select.select(watched, [], [], tree.escalate())
+        if signals in ready:
+            obey_signals(tree, signals)
+        if control in ready and not obey_control(tree, control):
+            watched.remove(control)
     return tree.status or 0
 
 
-def run_command(
-    command: list[str], environment: dict[bytes, bytes] | None, guardian: int
-) -> NoReturn:
+def run_command(command: list[str], guardian: int) -> NoReturn:
     """In the forked child: become the command, in a session of its own."""
     os.setsid()
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -197,22 +228,19 @@ def run_command(
     for signum in (*END_SIGNALS, signal.SIGINT, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(signum, signal.SIG_DFL)
     try:
-        if environment is None:
-            os.execvp(command[0], command)
-        os.execvpe(command[0], command, environment)
+        os.execvp(command[0], command)
     except OSError as exc:
         os.write(2, f"cannot start {command[0]}: {exc.strerror}\n".encode())
         os._exit(EXEC_FAILED)
 
 
-def read_environment(path: str) -> dict[bytes, bytes] | None:
-    if path == "-":
-        return None
-    with open(path, "rb") as file:
-        lines = file.read().split(b"\0")
-    return {
-        name: value for name, equals, value in (line.partition(b"=") for line in lines) if equals
-    }
+def mark(limit: int) -> None:
+    """Mark this process and all below it. Below an agent of another wrapper that may fail: limits
+    only go down."""
+    with contextlib.suppress(ImportError, AttributeError, OSError, ValueError):
+        import resource  # noqa: PLC0415 - not everywhere
+
+        resource.setrlimit(resource.RLIMIT_RTTIME, (limit, limit))
 
 
 def leave_streams() -> None:
@@ -223,35 +251,22 @@ def leave_streams() -> None:
     os.close(null)
 
 
-def report(control: int | None) -> None:
-    if control is not None:
-        with contextlib.suppress(OSError):  # nobody is left to hear it
-            os.write(control, DONE)
-
-
-def main(mode: str, handle: str, grace_ms: str, env_file: str, *command: str) -> NoReturn:
-    environment = read_environment(env_file)
+def main(handle: str, grace_ms: str, limit: str, *command: str) -> NoReturn:
     prctl(PR_SET_CHILD_SUBREAPER, 1)
+    prctl(PR_SET_NAME, NAME)
+    mark(int(limit))
     signals = watch_signals()
-    control = parent = None
-    if mode == "control":
-        control = int(handle)
-        os.set_inheritable(control, False)
-    else:
-        parent = int(handle)
-        if os.getpid() != os.getpgid(0):
-            os.setsid()  # out of the reach of a Ctrl+C that is meant for the wrapper
-        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:
-            os._exit(EXEC_FAILED)
+    control = int(handle)
+    os.set_inheritable(control, False)
     me = os.getpid()
     pid = os.fork()
     if pid == 0:
         signal.set_wakeup_fd(-1)
-        run_command(list(command), environment, me)
+        run_command(list(command), me)
     leave_streams()
-    status = guard(Tree(pid, int(grace_ms) / 1000), signals, control, parent)
-    report(control)
+    status = guard(Tree(pid, int(grace_ms) / 1000), signals, control)
+    with contextlib.suppress(OSError):  # nobody is left to hear it
+        os.write(control, DONE)
     os._exit(
         os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
     )

@@ -5,24 +5,30 @@ Knows no vendor and no run: commands in, a `Child` with streams out.
 
 import asyncio
 import contextlib
-import os
-import shlex
+import logging
 import signal
 import socket
 import sys
 import uuid
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import anyio
 
+from wrappers.sweeper import VARIABLE as TREE_VARIABLE
+from wrappers.sweeper import limit_of, sweep
+
 GUARDIAN: Final = Path(__file__).with_name("guardian.py")
-TREE_VARIABLE: Final = "A2A_PROCESS_TREE"  # marks every process of a tree, for `sweep`
+SWEEPER: Final = Path(__file__).with_name("sweeper.py")
 LINE_LIMIT: Final = 64 * 1024 * 1024  # bytes of one line; CLIs print whole file contents as one
 DONE: Final = b"."  # the guardian's last word, see there
-GRACE_S: Final = 2.0  # below the 5 s after which claude-agent-sdk kills the guardian itself
+GRACE_S: Final = 1.0  # from SIGTERM to SIGKILL: a cancel has to be over within 2 s
+DEAF_S: Final = 1.0  # for one that was told to kill or to go; it takes some milliseconds
+STAND_BY_AGAIN_S: Final = 1.0
 
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -42,8 +48,14 @@ class Child:
         self._process = process
         self._control = control
         self._mark = mark
+        self._deaf: asyncio.TimerHandle | None = None
         # Ends with the guardian, so it needs no owner beyond this object.
         self._guarded = asyncio.ensure_future(self._guard())
+
+    @property
+    def mark(self) -> str:
+        """What marks the tree; a mark below it, `{mark}/x`, marks a part that can be swept alone."""
+        return self._mark
 
     @property
     def returncode(self) -> int | None:
@@ -61,6 +73,14 @@ class Child:
     def kill(self) -> None:
         """SIGKILL to every process of the tree, until none is left."""
         self._order(b"K")
+        if self._deaf is None and not self._guarded.done():
+            self._signal(signal.SIGCONT)  # a frozen guardian hears nothing
+            loop = asyncio.get_running_loop()
+            self._deaf = loop.call_later(DEAF_S, self._signal, signal.SIGKILL)  # then we sweep
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
 
     async def wait(self) -> int:
         """The exit status, when the whole tree is gone."""
@@ -75,8 +95,10 @@ class Child:
             while news := await loop.sock_recv(self._control, 16):
                 heard = news
         self._control.close()
+        if self._deaf is not None:
+            self._deaf.cancel()
         if heard != DONE:
-            sweep(self._mark)
+            await asyncio.to_thread(sweep, self._mark)
 
     async def close(self, grace_s: float = GRACE_S) -> int:
         """End the tree and wait for it, even while being cancelled: at most about `grace_s`."""
@@ -129,10 +151,10 @@ async def spawn(
     mark = _new_mark(env, tag)
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
+    command = [GUARDIAN, theirs.fileno(), int(grace_s * 1000), limit_of(mark), *argv]
     try:
         process = await asyncio.create_subprocess_exec(
-            *_guardian_command("control", str(theirs.fileno()), grace_s, "-"),
-            *map(str, argv),
+            *(sys.executable, "-I", "-S", *map(str, command)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -150,84 +172,64 @@ async def spawn(
     return Child(process, ours, mark)
 
 
-def _guardian_command(mode: str, handle: str, grace_s: float, env_file: str) -> list[str]:
-    grace_ms = str(int(grace_s * 1000))
-    return [sys.executable, "-I", "-S", str(GUARDIAN), mode, handle, grace_ms, env_file]
-
-
-def guardian_launcher(
-    path: Path,
-    binary: Path,
-    *,
-    env: Mapping[str, str] | None = None,
-    tag: str = "launcher",
-    grace_s: float = GRACE_S,
-) -> Path:
-    """Write a script (0700) that runs `binary` under a guardian bound to this process.
-
-    For SDKs that start a CLI by its path alone and hand it this process's whole environment: with
-    `env` (kept beside the script, 0600) the CLI gets exactly that, whatever the SDK adds.
-    """
-    env_file = "-"
-    if env is not None:
-        env_file = f"{path}.env"
-        marked = {**env, TREE_VARIABLE: _new_mark(env, tag)}
-        lines = "".join(f"{name}={value}\0" for name, value in marked.items())
-        _write_private(Path(env_file), lines, 0o600)
-    command = _guardian_command("parent", str(os.getpid()), grace_s, env_file)
-    line = shlex.join([*command, str(binary)])
-    _write_private(path, f'#!/bin/sh\nexec {line} "$@"\n', 0o700)
-    return path
-
-
 def _new_mark(env: Mapping[str, str], tag: str) -> str:
     """A mark of its own below the one in `env`: whoever set that can sweep all of them."""
     above = env.get(TREE_VARIABLE)
     return "/".join(([above] if above else []) + [tag, uuid.uuid4().hex])
 
 
-def _write_private(path: Path, text: str, mode: int) -> None:
-    new = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    new.replace(path)
+def instance_of(mark: str) -> str:
+    """A mark below a wrapper's for this one life of it: what a killed one left standing by must
+    not take the next one's processes for its own."""
+    return f"{mark}/{uuid.uuid4().hex[:8]}"
 
 
-def sweep(tag: str) -> int:
-    """Kill what a dead guardian left of trees marked `tag` (all of it, or one tree). How many.
-
-    Linux only; elsewhere nothing is found.
-    """
-    killed = 0
-    proc = Path("/proc")
-    entries = [entry for entry in proc.iterdir() if entry.name.isdigit()] if proc.is_dir() else []
-    for entry in entries:
-        pid = int(entry.name)
-        if pid == os.getpid() or not _is_marked(entry, tag):
-            continue
-        try:
-            handle = os.pidfd_open(pid)
-        except OSError:
-            continue
-        try:
-            if _is_marked(entry, tag):  # still the process that was looked at
-                signal.pidfd_send_signal(handle, signal.SIGKILL)
-                killed += 1
-        except OSError:
-            continue
-        finally:
-            os.close(handle)
-    return killed
-
-
-def _is_marked(entry: Path, tag: str) -> bool:
+@asynccontextmanager
+async def swept_after(mark: str) -> AsyncGenerator[None]:
+    """Meanwhile a process of its own stands by to kill what is left of `mark`, should this one be
+    killed together with guardians."""
+    standing_by = asyncio.create_task(_stand_by(mark), name="sweeper")
     try:
-        environment = (entry / "environ").read_bytes()
-    except OSError:
-        return False
-    mark = f"{TREE_VARIABLE}={tag}".encode()
-    return any(
-        variable == mark or variable.startswith(mark + b"/")
-        for variable in environment.split(b"\0")
-    )
+        yield
+    finally:
+        standing_by.cancel()
+        await asyncio.wait([standing_by])
+
+
+async def _stand_by(mark: str) -> None:
+    after_ms = str(int((GRACE_S + 0.5) * 1000))  # guardians go first
+    while True:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", str(SWEEPER), mark, after_ms),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,
+                env={},
+                start_new_session=True,
+            )
+        except OSError as exc:
+            log.warning("nobody would sweep up after this process: %s", exc.strerror)
+        else:
+            await _standing_by(process)
+            log.warning("the process that sweeps up after this one ended; it is started again")
+        await asyncio.sleep(STAND_BY_AGAIN_S)
+
+
+async def _standing_by(process: asyncio.subprocess.Process) -> None:
+    try:
+        await process.wait()
+    except asyncio.CancelledError:
+        await to_the_end(_dismiss(process))
+        raise
+
+
+async def _dismiss(process: asyncio.subprocess.Process) -> None:
+    if process.stdin is not None:
+        process.stdin.write(DONE)
+        process.stdin.close()
+    with anyio.move_on_after(DEAF_S):
+        await process.wait()
+        return
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()

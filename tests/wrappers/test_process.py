@@ -3,10 +3,9 @@
 import asyncio
 import os
 import signal
-import stat
 import subprocess
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +14,8 @@ import anyio.lowlevel
 import pytest
 
 from tests.wrappers import doomed
-from wrappers.process import TREE_VARIABLE, Child, guardian_launcher, spawn, sweep, to_the_end
+from wrappers import figures
+from wrappers.process import TREE_VARIABLE, Child, spawn, sweep, to_the_end
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux lets a process answer for daemonised descendants"
@@ -34,6 +34,16 @@ def watching(pids: Mapping[str, int]) -> Generator[dict[str, int]]:
     finally:
         for handle in handles.values():
             os.close(handle)
+
+
+def is_stopped(pid: int) -> bool:
+    return "\nState:\tT" in Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+
+
+async def stopped(pids: Iterable[int]) -> None:
+    for pid in pids:
+        while not is_stopped(pid):
+            await anyio.lowlevel.checkpoint()
 
 
 async def gone(handles: Mapping[str, int]) -> None:
@@ -58,32 +68,42 @@ async def spawn_family(folder: Path, then: str, grace_s: float = 0.2) -> Child:
     return await spawn(argv, cwd=folder, env=ENV, tag="family", grace_s=grace_s)
 
 
-async def start_doomed(way: str, folder: Path) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.wrappers.doomed", way, folder, stdout=subprocess.PIPE
+async def test_killing_the_wrapper_leaves_no_process_of_its_agent(tmp_path: Path) -> None:
+    wrapper = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.wrappers.doomed", tmp_path, stdout=subprocess.PIPE
     )
-
-
-@pytest.mark.parametrize("way", ["control", "launcher"])
-async def test_killing_the_wrapper_leaves_no_process_of_its_agent(way: str, tmp_path: Path) -> None:
-    wrapper = await start_doomed(way, tmp_path)
     assert wrapper.stdout is not None
-    names = FAMILY if way == "control" else ("guardian", *FAMILY)
-    with watching(await family_of(wrapper.stdout, names)) as handles:
+    with watching(await family_of(wrapper.stdout)) as handles:
         wrapper.kill()
         await wrapper.communicate()
         await gone(handles)
 
 
-async def test_sigterm_to_a_launched_guardian_ends_the_whole_tree(tmp_path: Path) -> None:
-    wrapper = await start_doomed("launcher", tmp_path)
-    assert wrapper.stdout is not None
-    pids = await family_of(wrapper.stdout, ("guardian", *FAMILY))
-    with watching(pids) as handles:
-        os.kill(pids["guardian"], signal.SIGTERM)
+async def test_sigterm_to_a_guardian_ends_the_whole_tree(tmp_path: Path) -> None:
+    child = await spawn_family(tmp_path, "stubborn")
+    with watching(await family_of(child.stdout)) as handles:
+        os.kill(child.pid, signal.SIGTERM)
         await gone(handles)
-    wrapper.kill()
-    await wrapper.communicate()
+    await child.close()
+
+
+async def test_what_is_stopped_ends_politely_too(tmp_path: Path) -> None:
+    # A frozen process keeps SIGTERM pending: it once took the whole grace to end one.
+    script = "trap 'exit 9' TERM; echo ready; kill -STOP $$; exit 1"
+    child = await spawn(["sh", "-c", script], cwd=tmp_path, env=ENV, tag="stopped")
+    with anyio.fail_after(10):
+        await child.stdout.readline()
+        await stopped(figures.descendants(child.pid))
+        assert await child.close(grace_s=60) == 9
+
+
+async def test_killing_goes_on_although_the_guardian_is_frozen(tmp_path: Path) -> None:
+    child = await spawn_family(tmp_path, "stubborn")
+    with watching(await family_of(child.stdout)) as handles:
+        os.kill(child.pid, signal.SIGSTOP)
+        with anyio.fail_after(10):
+            await child.close(grace_s=0.1)
+        await gone(handles)
 
 
 async def test_closing_a_child_ends_what_ignores_every_polite_signal(tmp_path: Path) -> None:
@@ -194,30 +214,6 @@ async def test_a_child_gets_exactly_its_environment_and_its_mark(tmp_path: Path)
     await child.close()
     assert read_environment(seen).pop(TREE_VARIABLE).startswith("exact/")
     assert {**read_environment(seen), TREE_VARIABLE: ""} == {**env, TREE_VARIABLE: ""}
-
-
-async def test_a_launched_cli_gets_only_the_environment_of_the_file(tmp_path: Path) -> None:
-    env = {"PATH": os.environ["PATH"], "ODD": "two\nlines"}
-    launcher = guardian_launcher(tmp_path / "it's here", Path("/usr/bin/env"), env=env)
-    process = await asyncio.create_subprocess_exec(
-        launcher,
-        "-0",
-        stdout=subprocess.PIPE,
-        env={"A2A_AGENT_TOKEN": "secret", "CLAUDE_CODE_ENTRYPOINT": "sdk-py"},
-    )
-    with anyio.fail_after(10):
-        output, _ = await process.communicate()
-    seen = read_environment(output.decode())
-    assert seen.pop(TREE_VARIABLE).startswith("launcher/")
-    assert seen == env
-    assert process.returncode == 0
-
-
-def test_the_launcher_and_its_environment_are_private(tmp_path: Path) -> None:
-    launcher = guardian_launcher(tmp_path / "claude", Path("/bin/true"), env={"KEY": "secret"})
-    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
-    assert modes == {"claude": 0o700, "claude.env": 0o600}
-    assert "secret" not in launcher.read_text(encoding="utf-8")
 
 
 async def test_work_that_must_end_ends_before_a_cancellation_is_raised() -> None:

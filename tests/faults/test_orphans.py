@@ -1,0 +1,85 @@
+"""Nothing that an agent started outlives its wrapper, its guardian, its program or its run.
+
+Each round takes a real wrapper with a real agent whose command leaves behind whatever a command can
+(see `brood`), and ends it in one of these ways at a random moment.
+"""
+
+import os
+import random
+import statistics
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.faults.orphans import GONE_S, KILLS, SUBJECTS, Pen, Subject
+from wrappers.codex.adapter import find_codex
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux lets a process answer for daemonised descendants"
+)
+
+CANCEL = "CancelTask"
+LAST = ("the wrapper", "wrapper and guardians", "SIGTERM")  # what a wrapper does not live through
+SAFE_S = 20.0  # far above what a cancel takes on a busy machine
+
+
+@dataclass
+class Tally:
+    """What one way of ending did: who was alive, who survived, and how long it took."""
+
+    alive: list[int] = field(default_factory=list[int])
+    left: list[int] = field(default_factory=list[int])
+    gone_s: list[float] = field(default_factory=list[float])
+    answered_s: list[float] = field(default_factory=list[float])
+
+    def row(self, subject: str, way: str) -> str:
+        answered = f", cancelled {_spread(self.answered_s)}" if self.answered_s else ""
+        return (
+            f"{subject:20}{way:24}{len(self.left):4} times {sum(self.alive):5} alive"
+            f"{sum(self.left):4} left after {GONE_S:.0f} s, gone {_spread(self.gone_s)}{answered}\n"
+        )
+
+
+def _spread(seconds: list[float]) -> str:
+    return f"{statistics.median(seconds):.2f} s (max {max(seconds):.2f})"
+
+
+async def _ended(pen: Pen, way: str, chance: random.Random, tally: Tally) -> None:
+    task_id = await pen.hatch()
+    tally.alive.append(await pen.some_time(chance))
+    if way == CANCEL:
+        began = time.monotonic()
+        ended = await pen.wrapper.rpc("CancelTask", {"id": task_id})
+        tally.answered_s.append(time.monotonic() - began)
+        assert ended["status"]["state"] == "TASK_STATE_CANCELED", ended
+    else:
+        KILLS[way](pen)
+    left, seconds = await pen.survivors()
+    pen.clear()
+    tally.left.append(left)
+    tally.gone_s.append(seconds)
+    if way in LAST:
+        await pen.wrapper.process.wait()
+
+
+@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
+async def test_nothing_outlives_its_end(
+    subject: Subject, rounds: int, environment: dict[str, str], tmp_path: Path
+) -> None:
+    if subject.agent == "codex" and find_codex(None, os.defpath) is None:
+        pytest.skip("no codex program; the extra `codex` brings one")
+    seed = random.randrange(2**32)
+    chance = random.Random(seed)
+    tallies = {way: Tally() for way in (CANCEL, *KILLS)}
+    for number in range(rounds):
+        async with subject.serving(tmp_path, environment) as pen:
+            last = LAST[number % len(LAST)]
+            for way in (CANCEL, "its program", "its guardian", last):
+                await _ended(pen, way, chance, tallies[way])
+    rows = [tally.row(subject.name, way) for way, tally in tallies.items() if tally.left]
+    sys.stdout.write("\n" + "".join(rows))
+    assert sum(sum(tally.left) for tally in tallies.values()) == 0, f"seed {seed}"
+    assert max(tallies[CANCEL].answered_s) < SAFE_S, f"seed {seed}"
