@@ -15,6 +15,7 @@ from typing import Any, Final
 import anyio
 import httpx
 from a2a.client import Client, ClientConfig, create_client
+from a2a.types import Message, Part, Role, SendMessageRequest, StreamResponse, TaskState
 
 from gateway.core import extension
 from gateway.core.face.tokens import read_token
@@ -195,6 +196,22 @@ def final(task: JsonObject) -> str:
         if artifact["artifactId"] == "final-response":
             return "".join(part.get("text", "") for part in artifact["parts"])
     return ""
+
+
+def spoken(text: str, *, task_id: str = "", mode: str = "") -> SendMessageRequest:
+    """The same as the SDK's value; the permission `mode` is all it may say of the extension."""
+    message = Message(message_id=uuid.uuid4().hex, role=Role.ROLE_USER, task_id=task_id)
+    message.parts.append(Part(text=text))
+    if mode:
+        message.metadata.update({extension.URI: {"permission_mode": mode}})
+    return SendMessageRequest(message=message)
+
+
+def last_state(items: list[StreamResponse]) -> str:
+    """What the last item of a stream says; a run that was quick is over in the task already."""
+    last = items[-1]
+    status = last.task.status if last.HasField("task") else last.status_update.status
+    return TaskState.Name(status.state).removeprefix("TASK_STATE_").lower()
 
 
 @asynccontextmanager

@@ -5,11 +5,18 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
-from a2a.types import Message, Part, Role, SendMessageRequest, StreamResponse, TaskState
 
-from gateway.core.extension import URI
 from gateway.core.json import JsonObject
-from tests.wrappers.a2a_case import Station, final, pending, said, state, station_of
+from tests.wrappers.a2a_case import (
+    Station,
+    final,
+    last_state,
+    pending,
+    said,
+    spoken,
+    state,
+    station_of,
+)
 
 
 @pytest.fixture(scope="module", params=["codex", "claude_code"])
@@ -168,24 +175,6 @@ async def test_a_plan_is_carried_out_once_it_is_approved(
 # -- in plain words --------------------------------------------------------------------------------
 
 
-def spoken(text: str, *, task_id: str = "", mode: str = "") -> SendMessageRequest:
-    message = Message(message_id=said("")["messageId"], role=Role.ROLE_USER, task_id=task_id)
-    message.parts.append(Part(text=text))
-    if mode:
-        message.metadata.update({URI: {"permission_mode": mode}})
-    return SendMessageRequest(message=message)
-
-
-def last_state(items: list[StreamResponse]) -> str:
-    last = items[-1]
-    status = last.task.status if last.HasField("task") else last.status_update.status
-    return TaskState.Name(status.state).removeprefix("TASK_STATE_").lower()
-
-
-def task_id_of(items: list[StreamResponse]) -> str:
-    return items[0].task.id
-
-
 @pytest.mark.parametrize(
     ("script", "words", "heard"),
     [
@@ -202,7 +191,7 @@ async def test_a_client_of_a2a_alone_answers_in_words(
     async with station.plain() as client:
         items = [item async for item in client.send_message(spoken(text, mode="ask"))]
         assert last_state(items) == "input_required"
-        task_id = task_id_of(items)
+        task_id = items[0].task.id
         answer = spoken(words, task_id=task_id)
         items = [item async for item in client.send_message(answer)]
         assert last_state(items) == "completed"
