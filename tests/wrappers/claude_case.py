@@ -1,24 +1,33 @@
 """What the tests of the real Claude Code stand on: an adapter, a scripted model, a private home."""
 
+import asyncio
+import os
+import signal
 import sys
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import anyio
 
+from gateway.core import json
 from gateway.core.events import Event
 from gateway.core.extension import Answer, CodingRequest, PendingRequest
 from gateway.core.json import JsonObject
 from gateway.core.messages import user_text
 from tests.models.anthropic_messages import Endpoint, claude_home, running
 from tests.models.anthropic_script import texts
-from wrappers.adapter import AgentSession, Ask, Bound, Context, Step, Turn, Withdraw
+from tests.wrappers.launched import gone
+from wrappers import figures
+from wrappers.adapter import AgentSession, Answered, Ask, Bound, Context, Step, Turn, Withdraw
 from wrappers.claude.adapter import ClaudeAdapter
+from wrappers.claude.options import session_of
+from wrappers.resumption import message_of
 
+ROOT = Path(__file__).parents[2]
 RUN_MAX_S = 30.0  # a run of the real CLI takes 0.5 to 1 s on a quiet machine
 E = TypeVar("E")
 
@@ -66,7 +75,31 @@ class Case:
     ) -> list[Step]:
         """The steps of one run; `reply` answers what is asked."""
         session = session or await self.session()
-        turn = turn_of(prompt, **request)
+        return await self.take(turn_of(prompt, **request), session, reply=reply, on_step=on_step)
+
+    async def resume(
+        self,
+        answered: Sequence[Answered],
+        *,
+        reply: Reply | None = None,
+        **request: Any,
+    ) -> list[Step]:
+        """The steps after a restart, as the driver has them done."""
+        turn = turn_of("", **request)
+        message = message_of(turn.run_id, answered)
+        context = self.context()
+        bound = replace(context, vendor_session=session_of(context))
+        turn = replace(turn, message=message, answered=tuple(answered))
+        return await self.take(turn, await self.adapter.open(bound), reply=reply)
+
+    async def take(
+        self,
+        turn: Turn,
+        session: AgentSession,
+        *,
+        reply: Reply | None = None,
+        on_step: Callable[[Step, AgentSession], Awaitable[None]] | None = None,
+    ) -> list[Step]:
         steps: list[Step] = []
         with anyio.fail_after(RUN_MAX_S):
             async with aclosing(cast("AsyncGenerator[Step]", session.run(turn))) as items:
@@ -129,10 +162,57 @@ def events(steps: Sequence[Step]) -> list[Event]:
     return [step for step in steps if not isinstance(step, Ask | Withdraw | Bound)]
 
 
-async def _work_until_killed(folder: Path) -> None:
+# -- a wrapper that is killed ------------------------------------------------------------------
+
+SLEEPER = "@sh echo $$ $PPID > pids; exec sleep 600"  # the command, and the CLI that runs it
+
+
+async def _work_until_killed(folder: Path, prompt: str, mode: str) -> None:
+    """Say what is asked, a line of JSON each."""
+
+    async def tell(step: Step, _session: AgentSession) -> None:
+        if isinstance(step, Ask):
+            sys.stdout.write(json.encode(step.request.to_json()) + "\n")
+            sys.stdout.flush()
+
     async with claude_case(folder) as case:
-        await case.run("@sh echo $$ $PPID > pids; exec sleep 600")
+        await case.run(prompt, on_step=tell, permission_mode=mode)
+
+
+def _is_recorded(folder: Path, request_id: str) -> bool:
+    return any(request_id in file.read_text("utf-8") for file in folder.rglob("*.jsonl"))
+
+
+async def _recorded(folder: Path, request_id: str) -> None:
+    """Wait until the CLI has written the call that it asks about; it does so every 100 ms."""
+    while not _is_recorded(folder, request_id):  # noqa: ASYNC110 - another process's file
+        await asyncio.sleep(0.02)
+
+
+async def killed_while_asking(
+    folder: Path, env: dict[str, str], prompt: str, mode: str, asks: int = 1
+) -> list[PendingRequest]:
+    """What was pending when the wrapper, the guardian and the CLI of `folder` were killed."""
+    argv = [sys.executable, "-m", __name__, str(folder), prompt, mode]
+    wrapper = await asyncio.create_subprocess_exec(
+        *argv, cwd=ROOT, env=env, stdout=asyncio.subprocess.PIPE
+    )
+    assert wrapper.stdout is not None
+    try:
+        with anyio.fail_after(RUN_MAX_S):
+            said = [json.decode_object(await wrapper.stdout.readline()) for _ in range(asks)]
+            for item in said:
+                await _recorded(folder, str(item["request_id"]))
+    finally:
+        below = figures.descendants(wrapper.pid)
+        for pid in below:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wrapper.kill()
+        await wrapper.wait()
+        await gone(*below)
+    return [PendingRequest.model_validate(item) for item in said]
 
 
 if __name__ == "__main__":
-    anyio.run(_work_until_killed, Path(sys.argv[1]))
+    anyio.run(_work_until_killed, Path(sys.argv[1]), sys.argv[2], sys.argv[3])

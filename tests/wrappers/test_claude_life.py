@@ -25,7 +25,7 @@ from gateway.core.events import (
 )
 from gateway.core.messages import user_text
 from gateway.core.status import RunStatus
-from tests.wrappers.claude_case import Case, claude_case, end, lines, of, only, turn_of
+from tests.wrappers.claude_case import SLEEPER, Case, claude_case, end, lines, of, only, turn_of
 from tests.wrappers.launched import gone
 from wrappers.adapter import AgentSession, Ask, Context, Step, UnsupportedError, Withdraw
 from wrappers.claude.options import Installation
@@ -65,9 +65,6 @@ def pipe(tmp_path: Path) -> Iterator[Pipe]:
 
 def read(file: Path) -> str:
     return file.read_text("utf-8").strip() if file.exists() else ""
-
-
-SLEEPER = "@sh echo $$ $PPID > pids; exec sleep 600"  # the command, and the CLI that runs it
 
 
 async def test_cancel_in_a_command_ends_the_command_and_keeps_the_session(
@@ -272,7 +269,7 @@ async def test_a_killed_cli_fails_the_run_and_the_session_goes_on(claude: Case, 
 async def test_a_killed_wrapper_leaves_no_cli_and_no_command(
     tmp_path: Path, environment: dict[str, str], pipe: Pipe
 ) -> None:
-    argv = [sys.executable, "-m", "tests.wrappers.claude_case", str(tmp_path)]
+    argv = [sys.executable, "-m", "tests.wrappers.claude_case", str(tmp_path), SLEEPER, "auto"]
     wrapper = await asyncio.create_subprocess_exec(*argv, cwd=ROOT, env=environment)
     pids = await pipe.pids()
     for pid in pids:

@@ -63,7 +63,7 @@ class Client:
         self._sdk: ClaudeSDKClient | None = None
         self._reader: asyncio.Task[None] | None = None
         self._killed = False
-        self._mode: str = "default"
+        self._mode: str | None = None
 
     async def connect(self, *, resume: bool) -> None:
         """Start the process and shake hands. Raises: AgentDownError."""
@@ -81,6 +81,7 @@ class Client:
         except Exception as exc:  # the SDK raises bare Exception for control errors
             raise self._down(exc, "agent_start_failed") from exc
         self._sdk = sdk
+        self._mode = None if resume else "default"  # a session in plan mode resumes in it
         self._reader = asyncio.create_task(self._read(sdk), name=f"claude {self.session}")
 
     async def _ask(

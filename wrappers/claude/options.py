@@ -3,10 +3,11 @@
 Knows no run. What the CLI cannot honour is refused here, before a run is accepted.
 """
 
+import contextlib
 import hashlib
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -15,13 +16,14 @@ import claude_agent_sdk
 from claude_agent_sdk import CanUseTool, ClaudeAgentOptions, EffortLevel, PermissionMode
 
 from gateway.core import json
-from gateway.core.extension import ALLOW, ALLOW_SESSION, CodingRequest
+from gateway.core.extension import ALLOW, ALLOW_SESSION, DENY, CodingRequest
 from gateway.core.extension import PermissionMode as AskedMode
 from gateway.core.json import JsonObject
 from wrappers.adapter import Context, Turn, UnsupportedError
 from wrappers.claude.structured import fault_of_schema
 
 SESSION_NAMESPACE: Final = uuid.UUID("c1d3f2a4-6f0e-4f53-9d1b-5a2f7f3f8a11")
+TAIL: Final = 256 * 1024  # bytes of a transcript's end that hold what was said last
 SCHEMA_MAX: Final = 128 * 1024 - 100  # bytes: it is one argument, which Linux bounds at 128 KiB
 
 # Each measured against CLI 2.1.330. State events are the only true end of a run. Background tasks
@@ -118,6 +120,13 @@ class Installation:
         unasked: PermissionMode = "bypassPermissions" if self.may_bypass else "acceptEdits"
         return {ALLOW: "default", ALLOW_SESSION: unasked}
 
+    def mode(self, turn: Turn) -> PermissionMode:
+        """The mode a turn works in; the answer to a plan from before a restart chooses it."""
+        for item in turn.answered:
+            if item.request.kind == "plan":
+                return self.approved().get(item.answer.choice or DENY, "plan")
+        return MODES[turn.request.permission_mode or "auto"]
+
     def start(self, turn: Turn, context: Context) -> Start:
         request = turn.request
         limits = request.limits
@@ -139,7 +148,19 @@ class Installation:
 
     def has_session(self, session: str) -> bool:
         """Is there something to resume? A process killed in its first moments leaves nothing."""
-        return any((self.config / "projects").glob(f"*/{session}.jsonl"))
+        return any(self._transcripts(session))
+
+    def has_said(self, session: str, message_id: str) -> bool:
+        """Is a message of the latest turn on the disk? The CLI writes every 100 ms."""
+        for file in self._transcripts(session):
+            with contextlib.suppress(OSError), file.open("rb") as opened:
+                opened.seek(max(0, opened.seek(0, os.SEEK_END) - TAIL))
+                if message_id.encode() in opened.read():
+                    return True
+        return False
+
+    def _transcripts(self, session: str) -> Iterator[Path]:
+        return (self.config / "projects").glob(f"*/{session}.jsonl")
 
     def profile_file(self, profile: str) -> Path:
         """Where the CLI reads a profile: it may be longer than an argument (128 KiB), and those

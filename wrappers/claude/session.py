@@ -5,28 +5,30 @@ of the process (`client`).
 """
 
 import contextlib
+import functools
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable
 
-from claude_agent_sdk import PermissionMode
+from claude_agent_sdk import ToolPermissionContext
 
 from gateway.core.events import Event, RunFailed, RunStarted, StatusChanged
-from gateway.core.extension import DENY, Answer
+from gateway.core.extension import Answer
 from gateway.core.json import JsonObject
 from gateway.core.messages import Message
 from gateway.core.status import RunStatus
 from wrappers.adapter import Ask, Bound, Context, Step, Turn, Withdraw
 from wrappers.claude import structured
+from wrappers.claude.asks import Verdict
 from wrappers.claude.client import AgentDownError, Client
 from wrappers.claude.events import Reading
-from wrappers.claude.options import MODES, Installation, Start
+from wrappers.claude.options import Installation, Start
 from wrappers.claude.outcome import Totals, cancelled, conclude, totals_after, usage_of
 from wrappers.claude.prompt import content_of
 from wrappers.claude.tools import Todos
 from wrappers.claude.warm import LOST, Pool, Warm
 from wrappers.claude.work import Work
-from wrappers.resumption import ALLOWED, Grants
+from wrappers.resumption import Grants
 
 
 class ClaudeSession:
@@ -170,22 +172,16 @@ class ClaudeSession:
         client = self._warm.client
         if client is None or work.cancelled:
             return notes
-        client.listener, client.asker = work.listen, work.ask
-        await client.set_mode(self._mode(work.turn))
-        await self._say(work, client, content_of(work.turn.message))
+        client.listener = work.listen
+        await client.set_mode(self._installation.mode(work.turn))
+        prompt = str(uuid.uuid4())
+        client.asker = functools.partial(self._asked, work, prompt)
+        await self._say(work, client, content_of(work.turn.message), prompt)
         work.said = True
         self._warm.began()
         if work.cancelled and not await client.interrupt():
             work.expect_end(0)
         return notes
-
-    def _mode(self, turn: Turn) -> PermissionMode:
-        """The mode the turn works in; the answer to a plan from before a restart chooses it."""
-        for item in turn.answered:
-            if item.request.kind == "plan":
-                choice = item.answer.choice or DENY
-                return self._installation.approved()[choice] if choice in ALLOWED else "plan"
-        return MODES[turn.request.permission_mode or "auto"]
 
     def _grants(self, turn: Turn) -> Grants:
         """A run that is tried again after a login has what is left of its permissions."""
@@ -233,9 +229,23 @@ class ClaudeSession:
         for event in work.reading.interrupt():
             yield event
 
-    async def _say(self, work: Work, client: Client, content: list[JsonObject]) -> None:
+    async def _asked(
+        self,
+        work: Work,
+        prompt: str,
+        tool: str,
+        arguments: JsonObject,
+        context: ToolPermissionContext,
+    ) -> Verdict:
+        """Claude Code waits for an answer; the request may outlive it."""
+        await self._warm.recorded(prompt)
+        return await work.ask(tool, arguments, context)
+
+    async def _say(
+        self, work: Work, client: Client, content: list[JsonObject], message_id: str | None = None
+    ) -> None:
         """Raises: AgentDownError."""
-        message_id = str(uuid.uuid4())
+        message_id = message_id or str(uuid.uuid4())
         work.reading.awaited.add(message_id)  # before it is sent: the turn may end meanwhile
         await client.say(message_id, content)
 

@@ -3,7 +3,12 @@
 Knows no turn: a way to start in, a connected `Client` out.
 """
 
+import asyncio
+import functools
 from typing import Final, Protocol
+
+import anyio
+import anyio.to_thread
 
 from wrappers.adapter import Context
 from wrappers.claude.client import AgentDownError, Client
@@ -12,6 +17,8 @@ from wrappers.claude.options import Installation, Start, session_of
 
 # A refusal that names the session: what the disk says of it was wrong.
 MISTAKEN: Final = ("No conversation found", "already in use")
+RECORDED_S: Final = 0.5
+LOOK_S: Final = 0.02
 LOST: Final = "Claude Code no longer has this conversation"
 
 
@@ -81,6 +88,17 @@ class Warm:
         if lost:
             self.ledger.forget(self.session)
         return lost
+
+    async def recorded(self, message_id: str) -> None:
+        """Wait until what was said is in the session's file, for half a second at most.
+
+        A model takes longer than that to ask something; a request that is pending longer than its
+        process lives would belong to no turn.
+        """
+        with anyio.move_on_after(RECORDED_S):
+            look = functools.partial(self._installation.has_said, self.session, message_id)
+            while not await anyio.to_thread.run_sync(look):  # noqa: ASYNC110 - another's file
+                await asyncio.sleep(LOOK_S)
 
     def began(self) -> None:
         """The turn is with the model, which takes longer than to start a process to spare."""
