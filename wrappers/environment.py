@@ -19,6 +19,8 @@ NEEDED: Final = frozenset(
         "CODEX_API_KEY",
         "OPENAI_API_KEY",
         "OPENAI_BASE_URL",
+        "OPENAI_ORGANIZATION",
+        "OPENAI_PROJECT",
         "CLAUDE_CONFIG_DIR",
         "CLAUDE_CODE_OAUTH_TOKEN",
         "HTTP_PROXY",

@@ -100,7 +100,7 @@ class Pen:
     def pid(self) -> int:
         return self.wrapper.process.pid
 
-    async def hatch(self) -> str:
+    async def hatch(self, **request: str) -> str:
         """Start a run whose command is a brood of a new canary; the task's id."""
         self.canary = f"canary-{uuid.uuid4().hex}"
         command = f"{sys.executable} -I -S {BROOD} {self.canary}"
@@ -108,7 +108,7 @@ class Pen:
             "messageId": self.canary,
             "role": "ROLE_USER",
             "parts": [{"text": f"{self.subject.verb} {command}"}],
-            "metadata": {URI: {"cwd": str(self.folder), **self.subject.request}},
+            "metadata": {URI: {"cwd": str(self.folder), **self.subject.request, **request}},
         }
         params: JsonObject = {"message": message, "configuration": {"returnImmediately": True}}
         return (await self.wrapper.rpc("SendMessage", params))["task"]["id"]
@@ -127,9 +127,13 @@ class Pen:
         """Until the brood is whole, or, in one round of three, any moment before. How many live."""
         longest = chance.uniform(0, 1.5) if chance.random() < 0.33 else UP_S
         with anyio.move_on_after(longest):
-            while len(self.brood()) < MEMBERS:  # noqa: ASYNC110 (the kernel has no event for it)
-                await anyio.sleep(LOOK_S)
+            await self.whole()
         return len(self.brood())
+
+    async def whole(self) -> None:
+        """Until everybody of the brood is there."""
+        while len(self.brood()) < MEMBERS:  # noqa: ASYNC110 (the kernel has no event for it)
+            await anyio.sleep(LOOK_S)
 
     async def survivors(self) -> tuple[int, float]:
         """How many live on after `GONE_S`, and the seconds until nobody did."""
