@@ -36,7 +36,8 @@ from gateway.core.events import (
     ToolStarted,
 )
 from gateway.core.json import JsonObject
-from wrappers.claude.events import SILENT, Reading
+from wrappers.claude.events import Reading
+from wrappers.claude.notices import SILENT
 from wrappers.claude.outcome import REASONS, Totals, conclude, totals_after, usage_of
 from wrappers.claude.tools import Todos
 
@@ -141,7 +142,7 @@ def test_an_api_error_spoken_by_the_cli_is_no_message_of_the_agent() -> None:
         ("Exit code 3\nboom", True, "Error: Exit code 3\nboom", ("failed", 3, "boom")),
         ("Exit code 127", True, "Error: Exit code 127", ("failed", 127, "")),
         ("out", False, None, ("completed", 0, "out")),
-        ("part", False, {"stdout": "part", "interrupted": True}, ("interrupted", 0, "part")),
+        ("part", False, {"stdout": "part", "interrupted": True}, ("interrupted", None, "part")),
         ("on", False, {"stdout": "", "backgroundTaskId": "b"}, ("background", None, "")),
         (
             "The tool was rejected",
@@ -319,10 +320,10 @@ def test_a_message_not_taken_up_yet_keeps_the_run_going() -> None:
     assert what.ended
 
 
-def concluded(result: ResultMessage, *before: Message, structured: bool = False) -> Event:
+def concluded(result: ResultMessage, *before: Message, schema: JsonObject | None = None) -> Event:
     what = reading()
     feed(what, *before, result)
-    return conclude(what, structured=structured, before=Totals())
+    return conclude(what, schema=schema, before=Totals())[-1]
 
 
 @pytest.mark.parametrize(("subtype", "reason"), sorted(REASONS.items()))
@@ -363,7 +364,7 @@ def test_a_refusal_is_a_rejection() -> None:
 
 
 def test_structured_output_that_is_missing_is_a_failure() -> None:
-    event = concluded(RESULT, structured=True)
+    event = concluded(RESULT, schema={"type": "object"})
 
     assert isinstance(event, RunFailed)
     assert event.reason == "schema_mismatch"

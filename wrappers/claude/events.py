@@ -6,18 +6,15 @@ nobody knows becomes a `reasoning` event with its raw payload.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from claude_agent_sdk import (
     AssistantMessage,
     ContentBlock,
-    ConversationResetMessage,
     Message,
-    RateLimitEvent,
     ResultMessage,
     ServerToolResultBlock,
     ServerToolUseBlock,
-    StreamEvent,
     SystemMessage,
     TextBlock,
     ThinkingBlock,
@@ -29,6 +26,7 @@ from claude_agent_sdk import (
 from gateway.core.events import (
     AgentMessage,
     Event,
+    FileChanged,
     MessageAdded,
     Reasoning,
     StatusChanged,
@@ -37,6 +35,7 @@ from gateway.core.events import (
 )
 from gateway.core.json import JsonObject, merge_null
 from gateway.core.status import RunStatus
+from wrappers.claude.notices import beside, notice, running
 from wrappers.claude.tools import AGENT_TOOLS, COMMAND_TOOL, Call, Calls, Todos
 
 PROGRESS_S: Final = 0.2  # at most one event per item in this time (design: deltas are coalesced)
@@ -45,9 +44,6 @@ AUTH_STATUSES: Final = frozenset({401, 403})
 TAKEN_MAX: Final = 64  # messages that one result names at most (SDK, user_message_uuids)
 # What the CLI writes into the conversation when it is interrupted; the run's end says the same.
 _INTERRUPTED: Final = "[Request interrupted"
-
-# System messages that say what other messages say too, or nothing a caller could use.
-SILENT: Final = frozenset({"thinking_tokens", "task_updated", "hook_started", "hook_response"})
 
 _Row: TypeAlias = Callable[[JsonObject, float], list[Event]]
 
@@ -79,11 +75,9 @@ class Reading:
             "init": self._began,
             "session_state_changed": self._state,
             "status": self._status,
-            "compact_boundary": self._compacted,
             "api_retry": self._retry,
             "permission_denied": self._denied,
             "model_refusal_no_fallback": self._refused,
-            "informational": self._informed,
             "task_started": self._task_started,
             "task_progress": self._task_progress,
             "task_notification": self._task_ended,
@@ -110,7 +104,7 @@ class Reading:
             case ResultMessage():
                 return self._turn_ended(message)
             case _:
-                return _beside(message)
+                return beside(message)
 
     def _turn_ended(self, result: ResultMessage) -> list[Event]:
         self.results.append(result)
@@ -145,10 +139,12 @@ class Reading:
 
     def _text(self, text: str, message: AssistantMessage) -> list[Event]:
         if message.error is not None:
-            self.api_error = message.error  # the result repeats the text, as the run's failure
+            if message.parent_tool_use_id is None:  # else the sub-agent's failure, not the run's
+                self.api_error = message.error  # the result repeats the text
             return []
-        self.api_error = None
-        if message.parent_tool_use_id is not None:
+        if message.parent_tool_use_id is None:
+            self.api_error = None
+        else:
             extra = {"parent_tool_use_id": message.parent_tool_use_id}
             return [Reasoning(text=text, extra=extra)]
         extra = merge_null({"message_id": message.message_id})
@@ -169,7 +165,10 @@ class Reading:
                     events += self._noted(text, message)
                 case _:
                     pass  # images of tool results and the like
-        return events
+        if self.mode != "plan":
+            return events
+        # The one file that is written in plan mode is the plan's own, which is asked about whole.
+        return [event for event in events if not isinstance(event, FileChanged)]
 
     def _noted(self, text: str, message: UserMessage) -> list[Event]:
         """Text that the CLI put into the conversation itself."""
@@ -181,13 +180,8 @@ class Reading:
     # -- system messages -------------------------------------------------------------------------
 
     def _system(self, message: SystemMessage, now: float) -> list[Event]:
-        if message.subtype in SILENT:
-            return []
         row = self._rows.get(message.subtype)
-        if row is None:
-            unknown = {"raw_message": message.data}
-            return [Reasoning(text=f"system/{message.subtype}", extra=unknown)]
-        return row(message.data, now)
+        return notice(message.data) if row is None else row(message.data, now)
 
     def _began(self, data: JsonObject, now: float) -> list[Event]:
         """`init`, repeated with every turn: told once, and again when it says something else."""
@@ -221,18 +215,14 @@ class Reading:
         told, self.mode = self.mode, mode or self.mode
         if self._init is None or mode is None or mode == told:
             return []  # ours, made before the turn; init repeats it
-        return [_running("permission_mode", permission_mode=mode)]
-
-    def _compacted(self, data: JsonObject, now: float) -> list[Event]:
-        facts = {"compact_metadata": data.get("compact_metadata")}
-        return [Reasoning(text="Compacted the conversation", extra=facts)]
+        return [running("permission_mode", permission_mode=mode)]
 
     def _retry(self, data: JsonObject, now: float) -> list[Event]:
         keys = ("attempt", "max_retries", "retry_delay_ms", "error_status", "error")
         facts = merge_null({key: data.get(key) for key in keys})
         if facts.get("error") in AUTH_ERRORS or facts.get("error_status") == 401:
             self.auth = facts
-        return [_running("api_retry", **facts)]
+        return [running("api_retry", **facts)]
 
     def _denied(self, data: JsonObject, now: float) -> list[Event]:
         """Denied by a rule or mode, without asking; the result that follows is not a failure."""
@@ -248,10 +238,6 @@ class Reading:
         )
         return []
 
-    def _informed(self, data: JsonObject, now: float) -> list[Event]:
-        text = str(data.get("content") or "")
-        return [Reasoning(text=text, extra=merge_null({"level": data.get("level")}))]
-
     def _task_started(self, data: JsonObject, now: float) -> list[Event]:
         facts = _task_facts(data, "description", "task_type", "prompt")
         call = str(data.get("tool_use_id"))
@@ -265,6 +251,7 @@ class Reading:
             return []  # a sign of life, not content: the latest of a burst is not owed
         self._progress[task] = now
         facts = _task_facts(data, "tool_use_id", "usage", "last_tool_name")
+        facts["parent_tool_use_id"] = data.get("tool_use_id")
         return [Reasoning(text=str(data.get("description") or "working"), extra=facts)]
 
     def _task_ended(self, data: JsonObject, now: float) -> list[Event]:
@@ -280,19 +267,5 @@ class Reading:
         return [ToolFinished(tool="Agent", status=status, tool_use_id=tool_use_id, extra=facts)]
 
 
-def _running(detail: str, **facts: Any) -> StatusChanged:
-    return StatusChanged(status=RunStatus.RUNNING, extra={"detail": detail, **facts})
-
-
 def _task_facts(data: JsonObject, *keys: str) -> JsonObject:
     return merge_null({key: data.get(key) for key in ("task_id", *keys)})
-
-
-def _beside(message: RateLimitEvent | ConversationResetMessage | StreamEvent) -> list[Event]:
-    match message:
-        case RateLimitEvent():
-            return [_running("rate_limit", rate_limit_info=message.rate_limit_info.raw)]
-        case ConversationResetMessage():
-            return [_running("conversation_reset", session=message.new_conversation_id)]
-        case StreamEvent():
-            return []  # parts of whole messages that follow; not asked for

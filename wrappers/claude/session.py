@@ -12,16 +12,17 @@ from collections.abc import AsyncGenerator, Callable
 
 from claude_agent_sdk import ToolPermissionContext
 
-from gateway.core.events import Event, RunFailed, RunStarted, StatusChanged
+from gateway.core.events import Event, Rejected, RunFailed, RunStarted, StatusChanged
 from gateway.core.extension import Answer
 from gateway.core.json import JsonObject
 from gateway.core.messages import Message
 from gateway.core.status import RunStatus
-from wrappers.adapter import Ask, Bound, Context, Step, Turn, Withdraw
+from wrappers.adapter import Ask, Bound, Context, Step, Turn, UnsupportedError, Withdraw
 from wrappers.claude import structured
 from wrappers.claude.asks import Verdict
 from wrappers.claude.client import AgentDownError, Client
 from wrappers.claude.events import Reading
+from wrappers.claude.kept import Kept
 from wrappers.claude.options import Installation, Start
 from wrappers.claude.outcome import Totals, cancelled, conclude, totals_after, usage_of
 from wrappers.claude.prompt import content_of
@@ -47,6 +48,7 @@ class ClaudeSession:
         self._warm = Warm(context, installation, pool)
         self._changed = changed
         self._todos = Todos()
+        self._kept = Kept(installation.config)
         self._work: Work | None = None
         self._granted: tuple[str, Grants] = ("", Grants())
 
@@ -92,6 +94,8 @@ class ClaudeSession:
             except AgentDownError as exc:
                 ends = [*work.reading.interrupt(), self._down(work, exc)]
                 await self._warm.drop()
+            except UnsupportedError as exc:
+                ends = [Rejected(message=str(exc), reason="unsupported")]
             await self._rest(work)
             finished = True
             for event in ends:
@@ -160,8 +164,9 @@ class ClaudeSession:
     async def _begin(self, work: Work, start: Start) -> list[Event]:
         """Have a process that fits the turn, and say the prompt; what is to be told of that.
 
-        Raises: AgentDownError.
+        Raises: AgentDownError, UnsupportedError (a part of the message).
         """
+        content = content_of(work.turn.message)
         notes: list[Event] = []
         if not self._warm.fits(start) and await self._warm.connect(
             start, resumed=bool(work.turn.answered)
@@ -176,7 +181,7 @@ class ClaudeSession:
         await client.set_mode(self._installation.mode(work.turn))
         prompt = str(uuid.uuid4())
         client.asker = functools.partial(self._asked, work, prompt)
-        await self._say(work, client, content_of(work.turn.message), prompt)
+        await self._say(work, client, content, prompt)
         work.said = True
         self._warm.began()
         if work.cancelled and not await client.interrupt():
@@ -225,7 +230,7 @@ class ClaudeSession:
                     steps = work.reading.feed(message, time.monotonic())
                     await self._react(work)
             for event in steps:
-                yield event
+                yield await self._kept.whole(event)
         for event in work.reading.interrupt():
             yield event
 

@@ -2,28 +2,27 @@
 
 Pure: knows no process and no time. A call's result comes in a later message, so the calls that are
 open are kept here; what a tool returned beside its text (`tool_use_result`) is undocumented and
-read leniently.
+read leniently. The calls of a sub-agent come without it: there the text alone speaks.
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias
 
 from gateway.core.events import (
     CommandFinished,
     CommandStarted,
     Event,
-    FileChanged,
     TodoUpdated,
     ToolFinished,
     ToolStarted,
 )
 from gateway.core.json import JsonObject, as_object, merge_null
+from wrappers.claude.files import FILE_TOOLS, changed_by_command, changed_by_tool
+from wrappers.claude.values import objects
 
 COMMAND_TOOL: Final = "Bash"
 AGENT_TOOLS: Final = frozenset({"Agent", "Task"})
-FILE_TOOLS: Final = frozenset({"Write", "Edit", "MultiEdit", "NotebookEdit"})
 # What these return beside their text repeats whole files and prompts that other events have.
 REPEATING_TOOLS: Final = FILE_TOOLS | AGENT_TOOLS | {"Read"}
 TODO_TOOLS: Final = frozenset({"TodoWrite", "TaskCreate", "TaskUpdate", "TaskList"})
@@ -31,6 +30,13 @@ TODO_TOOLS: Final = frozenset({"TodoWrite", "TaskCreate", "TaskUpdate", "TaskLis
 SILENT_TOOLS: Final = frozenset({"AskUserQuestion", "ExitPlanMode", "StructuredOutput"})
 
 _EXIT_CODE: Final = re.compile(r"\A(?:Error: )?Exit code (\d+)\n?")
+# What the CLI puts around a tool's own words.
+_ERROR: Final = re.compile(r"\A<tool_use_error>(.*)</tool_use_error>\Z", re.DOTALL)
+_KEPT: Final = re.compile(r"\A<persisted-output>\n.*?Full output saved to: ([^\n]+)\n", re.DOTALL)
+_NO_OUTPUT: Final = "(Bash completed with no output)"
+_NOTE: Final = "<tools-used-before-summary>"  # beside a sub-agent's report
+# The result of a call that was cut off, or that a refused permission ended with the whole turn.
+_STOPPED: Final = "User rejected tool use"
 Content: TypeAlias = str | list[dict[str, Any]] | None
 
 
@@ -54,18 +60,21 @@ class Call:
                 tool_use_id=self.id,
                 extra=self.tags(description=self.input.get("description")),
             )
-        if self.tool in SILENT_TOOLS or self.is_todo:
-            return None
-        return ToolStarted(
-            tool=self.tool,
-            tool_use_id=self.id,
-            extra=merge_null({"input": self.input, "parent_tool_use_id": self.parent}),
-        )
+        return None if self.tool in SILENT_TOOLS or self.is_todo else self.told()
+
+    def told(self) -> Event:
+        extra = merge_null({"input": self.input, "parent_tool_use_id": self.parent})
+        return ToolStarted(tool=self.tool, tool_use_id=self.id, extra=extra)
 
     @property
     def is_todo(self) -> bool:
         """Only the main agent's list is the run's; a sub-agent keeps its own."""
         return self.tool in TODO_TOOLS and self.parent is None
+
+    @property
+    def by(self) -> JsonObject:
+        """The keys that say whose doing a file's change is."""
+        return merge_null({"tool_use_id": self.id, "parent_tool_use_id": self.parent})
 
     def tags(self, **more: Any) -> JsonObject:
         """The keys that say which command this is."""
@@ -75,8 +84,24 @@ class Call:
 def text_of(content: Content) -> str:
     """The text of a tool result's content blocks."""
     if content is None or isinstance(content, str):
-        return content or ""
-    return "\n".join(str(block.get("text") or "") for block in content if "text" in block)
+        text = content or ""
+    else:
+        text = "\n".join(str(block.get("text") or "") for block in content if "text" in block)
+    error = _ERROR.match(text)
+    return error.group(1) if error else text
+
+
+def beyond_text(content: Content) -> list[JsonObject] | None:
+    """The content blocks of a tool result that holds more than text: images, documents."""
+    if content is None or isinstance(content, str):
+        return None
+    return content if any(block.get("type") != "text" for block in content) else None
+
+
+def kept_at(text: str, details: JsonObject) -> str | None:
+    """The file in which the CLI keeps an output that was too long for the conversation."""
+    found = _KEPT.match(text)
+    return details.get("persistedOutputPath") or (found.group(1) if found else None)
 
 
 @dataclass(slots=True)
@@ -84,29 +109,31 @@ class Todos:
     """The agent's list, of whichever of its two families of tools."""
 
     items: dict[str, JsonObject] = field(default_factory=dict[str, JsonObject])
+    _told: list[JsonObject] | None = None
 
-    def apply(self, call: Call, result: JsonObject) -> TodoUpdated:
+    def apply(self, call: Call, result: JsonObject) -> list[Event]:
+        """The whole list after a call; nothing when it says what was said before."""
         match call.tool:
             case "TodoWrite":
-                todos = _objects(result.get("newTodos") or call.input.get("todos"))
+                todos = objects(result.get("newTodos") or call.input.get("todos"))
                 self.items = {str(at): todo for at, todo in enumerate(todos)}
             case "TaskCreate":
                 task = as_object(result.get("task"))
                 self.items[str(task.get("id"))] = {**call.input, **task, "status": "pending"}
             case "TaskList":
-                tasks = _objects(result.get("tasks"))
+                tasks = objects(result.get("tasks"))
                 self.items = {str(task.get("id")): task for task in tasks}
             case _:
                 self._update(str(result.get("taskId")), call.input)
-        return TodoUpdated(
-            items=[
-                {
-                    "text": str(item.get("content") or item.get("subject") or f"task {key}"),
-                    "completed": item.get("status") == "completed",
-                }
-                for key, item in self.items.items()
-            ]
-        )
+        items: list[JsonObject] = [
+            {
+                "text": str(item.get("content") or item.get("subject") or f"task {key}"),
+                "completed": item.get("status") == "completed",
+            }
+            for key, item in self.items.items()
+        ]
+        told, self._told = self._told, items
+        return [] if items == told else [TodoUpdated(items=items)]
 
     def _update(self, task: str, change: JsonObject) -> None:
         if change.get("status") == "deleted":
@@ -141,17 +168,22 @@ class Calls:
         """The events of a tool's result; `result` is what the tool returned beside its text."""
         call = self.open.pop(call_id, None) or Call(id=call_id, tool="unknown", input={})
         text, details = text_of(content), as_object(result)
+        stopped = is_error and result == _STOPPED
         if call.tool == COMMAND_TOOL:
-            finished = self._command(call, text, is_error, details)
-            return [finished, *_files_of_command(details)]
+            finished = self._command(call, text, is_error, details, stopped=stopped)
+            return [finished, *changed_by_command(details, call.by)]
+        if call.tool in SILENT_TOOLS and (not is_error or stopped or call_id in self.declined):
+            return []
+        if call.is_todo and details.get("success") is False:
+            is_error = True  # no such task: only its text says so to the model
         if call.is_todo and not is_error:
-            return [self.todos.apply(call, details)]
-        if call.tool in SILENT_TOOLS and not is_error:
-            return []
-        if call.tool in SILENT_TOOLS and call_id in self.declined:
-            return []
-        changed = _file_of_tool(details) if call.tool in FILE_TOOLS and not is_error else []
-        return [*changed, self._tool(call, text, is_error, result)]
+            return self.todos.apply(call, details)
+        changed: list[Event] = []
+        if call.tool in FILE_TOOLS and not is_error:
+            changed = changed_by_tool(call.tool, call.input, text, details, call.by)
+        # What is silent while it works is told as a whole when it fails.
+        begun = [] if call.started() is not None else [call.told()]
+        return [*begun, *changed, self._tool(call, content, is_error, result, stopped=stopped)]
 
     def interrupt(self) -> list[Event]:
         """The ends of calls whose results will not come any more."""
@@ -183,100 +215,63 @@ class Calls:
             return "interrupted"
         return "failed" if is_error else "completed"
 
-    def _command(self, call: Call, text: str, is_error: bool, details: JsonObject) -> Event:
+    def _command(
+        self, call: Call, text: str, is_error: bool, details: JsonObject, *, stopped: bool
+    ) -> Event:
         code = _EXIT_CODE.match(text) if is_error else None
-        output = text[code.end() :] if code else str(details.get("stdout") or "")
+        output: str | None = text[code.end() :] if code else str(details.get("stdout") or "")
         if not code and not details:  # an error without an exit code, or a sub-agent's command
-            output = text
-        interrupted = bool(details.get("interrupted"))
+            output = "" if text == _NO_OUTPUT else text
+        if stopped:  # the text is the CLI's own, for the model; what was printed is lost
+            output = None
+        interrupted = stopped or bool(details.get("interrupted"))
         status = self._status(call.id, is_error=is_error, interrupted=interrupted)
         background = details.get("backgroundTaskId")
+        unknown = is_error or interrupted or background
         return CommandFinished(
             command=call.command,
             output=output,
             status="background" if background else status,
-            exit_code=int(code.group(1)) if code else (None if is_error or background else 0),
+            exit_code=int(code.group(1)) if code else (None if unknown else 0),
             tool_use_id=call.id,
             extra=call.tags(
                 is_error=is_error,
                 stderr=details.get("stderr") or None,
                 interrupted=interrupted or None,
                 background_task_id=background,
-                persisted_output_path=details.get("persistedOutputPath"),
+                persisted_output_path=kept_at(text, details),
                 persisted_output_size=details.get("persistedOutputSize"),
             ),
         )
 
-    def _tool(self, call: Call, text: str, is_error: bool, result: object) -> Event:
+    def _tool(
+        self, call: Call, content: Content, is_error: bool, result: object, *, stopped: bool
+    ) -> Event:
         notes = self.notes.pop(call.id, {})
         plain = call.tool in REPEATING_TOOLS or isinstance(result, str)
+        text: str | None = text_of(content)
         if call.tool in AGENT_TOOLS and not is_error:
-            text = str(notes.get("summary") or text)
+            text = _report(result) or notes.get("summary") or text
         return ToolFinished(
             tool=call.tool,
-            status=self._status(call.id, is_error=is_error),
+            status=self._status(call.id, is_error=is_error, interrupted=stopped),
             tool_use_id=call.id,
             extra=merge_null(
                 {
-                    "output": text,
+                    "output": None if stopped else text,
                     "is_error": is_error,
+                    "content": beyond_text(content),
                     "parent_tool_use_id": call.parent,
                     "raw_tool_use_result": None if plain else result,
+                    "persisted_output_path": kept_at(text or "", {}),
                     **notes,
                 }
             ),
         )
 
 
-# -- files -------------------------------------------------------------------------------------
-
-
-def _objects(value: object) -> list[JsonObject]:
-    return [as_object(item) for item in cast("list[object]", value)] if _is_list(value) else []
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, list)
-
-
-def diff_of(hunks: object) -> str:
-    """Unified diff text, without file names, of `structuredPatch` hunks."""
-    lines: list[str] = []
-    for hunk in _objects(hunks):
-        old = f"-{hunk.get('oldStart', 0)},{hunk.get('oldLines', 0)}"
-        new = f"+{hunk.get('newStart', 0)},{hunk.get('newLines', 0)}"
-        lines.append(f"@@ {old} {new} @@")
-        lines += [str(line) for line in cast("Sequence[object]", hunk.get("lines") or ())]
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _added(content: object) -> str:
-    lines = str(content or "").splitlines()
-    return "".join([f"@@ -0,0 +1,{len(lines)} @@\n", *(f"+{line}\n" for line in lines)])
-
-
-def _file_of_tool(details: JsonObject) -> list[Event]:
-    path = details.get("filePath") or details.get("notebook_path")
-    if not path:
-        return []
-    if details.get("type") == "create":
-        change = {"path": path, "kind": "add", "diff": _added(details.get("content"))}
-    else:
-        diff = diff_of(details.get("structuredPatch")) or None
-        change = merge_null({"path": path, "kind": "update", "diff": diff})
-    return [FileChanged(changes=[change], status="completed")]
-
-
-def _files_of_command(details: JsonObject) -> list[Event]:
-    """What Claude Code saw a command change in a git work tree."""
-    changes = [
-        merge_null(
-            {
-                "path": file.get("filePath"),
-                "kind": "add" if file.get("created") else "update",
-                "diff": diff_of(file.get("hunks")) or None,
-            }
-        )
-        for file in _objects(as_object(details.get("bashEditDiff")).get("files"))
-    ]
-    return [FileChanged(changes=changes, status="completed")] if changes else []
+def _report(result: object) -> str:
+    """What a sub-agent handed back, whole; the CLI's note and its summary may cut it short."""
+    blocks = objects(as_object(result).get("content"))
+    texts = [str(block.get("text") or "") for block in blocks]
+    return "\n".join(text for text in texts if text and not text.startswith(_NOTE))
