@@ -35,9 +35,11 @@ class Launched:
         assert "result" in answer, answer
         return answer["result"]
 
-    async def send(self, text: str, cwd: Path, *, wait: bool = True) -> JsonObject:
-        """The task after a first message."""
-        message = spoken(text, cwd)
+    async def send(
+        self, text: str, cwd: Path, *, wait: bool = True, **request: object
+    ) -> JsonObject:
+        """The task after a first message that asks for `request`."""
+        message = spoken(text, cwd, **request)
         configuration = {"returnImmediately": not wait}
         sent = await self.rpc("SendMessage", {"message": message, "configuration": configuration})
         return sent["task"]
@@ -61,12 +63,12 @@ class Launched:
             return await self.process.wait()
 
 
-def spoken(text: str, cwd: Path) -> JsonObject:
+def spoken(text: str, cwd: Path, **request: object) -> JsonObject:
     return {
         "messageId": "m-1",
         "role": "ROLE_USER",
         "parts": [{"text": text}],
-        "metadata": {extension.URI: {"cwd": str(cwd)}},
+        "metadata": {extension.URI: {"cwd": str(cwd), **request}},
     }
 
 
