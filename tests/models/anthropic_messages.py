@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from gateway.core import json
 from gateway.core.json import JsonObject
-from tests.models.anthropic_script import Step, next_step
+from tests.models.anthropic_script import Fault, Step, next_step
 
 _ERROR_TYPES = {
     400: "invalid_request_error",
@@ -58,22 +58,49 @@ class Endpoint:
         body = json.decode_object(await request.body())
         self.requests.append(body)
         script, number, step = next_step(body)
-        if step.refusals is not None:
-            status, times = step.refusals
-            self._refused[script, number] += 1
-            if times is None or self._refused[script, number] <= times:
-                return _error(status)
+        fault = self._due(script, number, step)
+        if fault is not None and fault.kind == "http":
+            return _refusal(fault)
         await asyncio.sleep(step.delay_s)
         blocks = step.blocks or [{"type": "text", "text": "done"}]
-        if not body.get("stream"):
-            return JSONResponse({**_message(body, step), "content": blocks})
-        return StreamingResponse(_stream(body, step, blocks), media_type="text/event-stream")
+        if body.get("stream"):
+            items = _stream(body, step, blocks)
+            if fault is not None:
+                items = _broken(fault, items)
+            return StreamingResponse(items, media_type="text/event-stream", headers=step.headers)
+        if fault is not None and fault.kind == "overload":
+            return _refusal(Fault("http", status=529))
+        if fault is not None:
+            return Response(content=b'{"id": "msg_', media_type="application/json")
+        return JSONResponse({**_message(body, step), "content": blocks}, headers=step.headers)
+
+    def _due(self, script: str, number: int, step: Step) -> Fault | None:
+        """The step's fault, as often as it is to happen."""
+        if step.fault is None:
+            return None
+        self._refused[script, number] += 1
+        times = step.fault.times
+        return step.fault if times is None or self._refused[script, number] <= times else None
 
 
-def _error(status: int) -> JSONResponse:
-    error = {"type": _ERROR_TYPES.get(status, "api_error"), "message": f"scripted {status}"}
-    headers = {"retry-after": "1"} if status == 429 else {}
-    return JSONResponse({"type": "error", "error": error}, status, headers=headers)
+def _refusal(fault: Fault) -> JSONResponse:
+    text = fault.text or f"scripted {fault.status}"
+    error = {"type": _ERROR_TYPES.get(fault.status, "api_error"), "message": text}
+    headers = {"retry-after": "1"} if fault.status == 429 else {}
+    return JSONResponse({"type": "error", "error": error}, fault.status, headers=headers)
+
+
+async def _broken(fault: Fault, items: AsyncIterator[str]) -> AsyncIterator[str]:
+    """The beginning of a stream, and what goes wrong with it."""
+    async for item in items:
+        if "content_block_stop" in item:
+            break
+        yield item
+    if fault.kind == "garbage":
+        yield "event: content_block_delta\ndata: {this is no JSON\n\n"
+    if fault.kind == "overload":
+        error = {"type": "overloaded_error", "message": "Overloaded"}
+        yield _sse("error", {"error": error})
 
 
 def _message(body: JsonObject, step: Step) -> JsonObject:
@@ -85,7 +112,7 @@ def _message(body: JsonObject, step: Step) -> JsonObject:
         "stop_reason": step.stop_reason or ("tool_use" if step.calls_tool else "end_turn"),
         "stop_sequence": None,
         "usage": {
-            "input_tokens": 100,
+            "input_tokens": step.input_tokens,
             "output_tokens": 20,
             "cache_creation_input_tokens": 0,
             "cache_read_input_tokens": 0,

@@ -11,8 +11,16 @@ is no state but the count of refusals (`@http`). A prompt without a script is ec
     @question Q|a|b ;; Q|c|d  ask the user                @plan TEXT          hand in a plan
     @agent LINE ;; LINE       a sub-agent and its script  @schema JSON        structured output
     @sleep SECONDS            before this step's answer   @results            say the tool results
-    @http CODE [TIMES]        refuse this step (TIMES times, default always)
+    @http CODE [TIMES] [TEXT] refuse this step (TIMES times, default always), saying TEXT
+    @cut [TIMES]              end the answer in its middle, whatever form it was asked for
+    @garbage [TIMES]          put something into the stream that is no JSON
+    @overload [TIMES]         an error `overloaded_error` in the middle of the stream
     @refuse TEXT              end with stop_reason refusal
+    @stop REASON TEXT         end with another stop_reason (max_tokens)
+    @tokens INPUT             how many input tokens this step says it took
+    @header NAME VALUE        a header of this step's answer
+
+A question that begins with `*` takes several answers.
 
 Texts and thoughts join the tool call that follows them; every tool call ends its message, unless
 the next line starts with `&@`: then both calls are one message. `\\n` in a TEXT is a line break.
@@ -29,11 +37,22 @@ from gateway.core.json import JsonObject
 
 _LINE = re.compile(
     r"^(&?)@(say|stream|reason|sh|write|edit|todo|question|plan|agent|tool|sleep|http|schema"
-    r"|results|refuse)\b[ ]?(.*)$",
+    r"|results|refuse|cut|garbage|overload|stop|tokens|header)\b[ ]?(.*)$",
     re.MULTILINE,
 )
 _PLAN_FILE = re.compile(r"/[^\s\"`\\]+/plans/[\w-]+\.md")
 _CWD = re.compile(r"[Ww]orking directory: (\S+)")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong with an answer: `http`, `cut`, `garbage` or `overload`. `times` None is
+    always; `status` and `text` are those of `http`."""
+
+    kind: str
+    times: int | None = None
+    status: int = 200
+    text: str = ""
 
 
 @dataclass
@@ -44,8 +63,10 @@ class Step:
     delay_s: float = 0.0
     chunks: int = 1
     chunk_delay_s: float = 0.0
-    refusals: tuple[int, int | None] | None = None  # (HTTP status, how often)
+    fault: Fault | None = None
     stop_reason: str | None = None
+    input_tokens: int = 100
+    headers: dict[str, str] = field(default_factory=dict[str, str])
 
     @property
     def calls_tool(self) -> bool:
@@ -65,17 +86,29 @@ def _tool(name: str, arguments: JsonObject) -> JsonObject:
     }
 
 
+def _fault(verb: str, rest: str) -> Fault:
+    status, _, rest = rest.partition(" ") if verb == "http" else ("200", "", rest)
+    times, _, text = rest.partition(" ")
+    if not times.isdigit():
+        times, text = "", rest
+    return Fault(
+        kind=verb, times=int(times) if times else None, status=int(status), text=_lines(text)
+    )
+
+
 def _question(text: str) -> JsonObject:
     questions: list[JsonObject] = []
     for one in text.split(" ;; "):
         question, *labels = one.split("|")
+        several = question.startswith("*")
+        question = question.removeprefix("*")
         options = [{"label": label, "description": f"take {label}"} for label in labels]
         questions.append(
             {
                 "question": question,
                 "header": question[:12],
                 "options": options,
-                "multiSelect": False,
+                "multiSelect": several,
             }
         )
     return _tool("AskUserQuestion", {"questions": questions})
@@ -110,21 +143,32 @@ class Script:
 
     def _line(self, joined: bool, verb: str, rest: str) -> None:
         match verb:
-            case "say" | "reason" | "stream" | "results" | "refuse":
+            case "say" | "reason" | "stream" | "results" | "refuse" | "stop":
                 self._current().blocks.append(self._text(verb, rest))
-                if verb == "refuse":
+                if verb in ("refuse", "stop"):
                     self._close()
-            case "sleep":
-                self._current().delay_s = float(rest)
-            case "http":
-                code, *times = rest.split()
-                self._current().refusals = (int(code), int(times[0]) if times else None)
+            case "sleep" | "tokens" | "header" | "http" | "cut" | "garbage" | "overload":
+                self._manner(verb, rest)
             case "todo":
                 self._todo(rest)
             case "plan":
                 self._plan(rest)
             case _:
                 self._call(joined, self._tool_of(verb, rest))
+
+    def _manner(self, verb: str, rest: str) -> None:
+        """How the open step's answer is given."""
+        step = self._current()
+        match verb:
+            case "sleep":
+                step.delay_s = float(rest)
+            case "tokens":
+                step.input_tokens = int(rest)
+            case "header":
+                name, _, value = rest.partition(" ")
+                step.headers[name] = value
+            case _:
+                step.fault = _fault(verb, rest)
 
     def _text(self, verb: str, rest: str) -> JsonObject:
         match verb:
@@ -138,6 +182,8 @@ class Script:
                 self._current().chunk_delay_s = float(delay)
             case "refuse":
                 self._current().stop_reason = "refusal"
+            case "stop":
+                self._current().stop_reason, _, rest = rest.partition(" ")
             case _:
                 pass
         return {"type": "text", "text": _lines(rest)}
