@@ -138,6 +138,24 @@ async def claude_case(folder: Path) -> AsyncGenerator[Case]:
             await case.close()
 
 
+class Pipe:
+    """A named pipe in the work folder, on which a command says which processes are there."""
+
+    def __init__(self, folder: Path, name: str = "pids") -> None:
+        folder.mkdir(exist_ok=True)
+        os.mkfifo(folder / name)
+        self._reader = os.open(folder / name, os.O_RDONLY | os.O_NONBLOCK)
+
+    async def pids(self) -> list[int]:
+        """The line that was said, when it was."""
+        with anyio.fail_after(20):
+            await anyio.wait_readable(self._reader)
+        return [int(pid) for pid in os.read(self._reader, 100).split()]
+
+    def close(self) -> None:
+        os.close(self._reader)
+
+
 def lines(*script: str) -> str:
     return "\n".join(script)
 

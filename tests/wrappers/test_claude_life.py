@@ -25,7 +25,17 @@ from gateway.core.events import (
 )
 from gateway.core.messages import user_text
 from gateway.core.status import RunStatus
-from tests.wrappers.claude_case import SLEEPER, Case, claude_case, end, lines, of, only, turn_of
+from tests.wrappers.claude_case import (
+    SLEEPER,
+    Case,
+    Pipe,
+    claude_case,
+    end,
+    lines,
+    of,
+    only,
+    turn_of,
+)
 from tests.wrappers.launched import gone
 from wrappers.adapter import AgentSession, Ask, Context, Step, UnsupportedError, Withdraw
 from wrappers.claude.options import Installation
@@ -37,24 +47,6 @@ ROOT = Path(__file__).parents[2]
 async def claude(tmp_path: Path) -> AsyncGenerator[Case]:
     async with claude_case(tmp_path) as case:
         yield case
-
-
-class Pipe:
-    """A named pipe in the work folder, on which a command says which processes are there."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(exist_ok=True)
-        os.mkfifo(folder / "pids")
-        self._reader = os.open(folder / "pids", os.O_RDONLY | os.O_NONBLOCK)
-
-    async def pids(self) -> list[int]:
-        """The line that was said, when it was."""
-        with anyio.fail_after(20):
-            await anyio.wait_readable(self._reader)
-        return [int(pid) for pid in os.read(self._reader, 100).split()]
-
-    def close(self) -> None:
-        os.close(self._reader)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ stops after 100 unread messages, so a task of this module reads as long as the p
 
 import asyncio
 import contextlib
-import time
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, TypeAlias
 
@@ -24,7 +24,7 @@ from claude_agent_sdk import (
 from gateway.core.json import JsonObject
 from wrappers.claude.asks import Verdict
 from wrappers.claude.options import Installation, Start, arguments, options
-from wrappers.claude.transport import CliTransport
+from wrappers.claude.transport import END_S, CliTransport
 from wrappers.process import to_the_end
 
 # From the interrupt to the end of the turn: measured 6-28 ms and 19-42 ms. Whoever takes longer
@@ -33,6 +33,9 @@ INTERRUPT_S: Final = 1.0
 START_S: Final = 60.0  # an endless start holds the run's place; 0.4 s is usual, 3 s under load
 GO_ON: Final = "send another message in the same session to go on"
 EXEC_FAILED: Final = 127  # the guardian's status for a program that cannot be started
+
+# It calls every process that we end a fatal error; what there is to say becomes a run's events.
+logging.getLogger("claude_agent_sdk").setLevel(logging.CRITICAL)
 
 Asker: TypeAlias = Callable[[str, JsonObject, ToolPermissionContext], Awaitable[Verdict]]
 
@@ -180,17 +183,16 @@ class Client:
         if self._transport is not None:
             self._transport.kill()
 
-    async def close(self, *, busy: bool = False) -> None:
+    async def close(self, *, busy: bool = False, end_s: float = END_S) -> None:
         """End the process within 2 s, whatever happens to the caller meanwhile; `busy` stops its
-        turn first.
+        turn first, `end_s` is what it then has to write its session.
 
         Without the interrupt a CLI with a request pending calls the model once more as it ends.
         """
-        await to_the_end(self._close(busy))
+        await to_the_end(self._close(busy, end_s))
 
-    async def _close(self, busy: bool) -> None:
+    async def _close(self, busy: bool, end_s: float) -> None:
         self.listener = None
-        began = time.monotonic()
         if busy and self.lost is None and not self._killed and not await self.interrupt():
             self.kill()
         sdk, self._sdk = self._sdk, None
@@ -199,8 +201,7 @@ class Client:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._reader
         if self._transport is not None:
-            left = INTERRUPT_S - (time.monotonic() - began)
-            self._transport.end_s = 0 if self._killed else max(0.2, left)
+            self._transport.end_s = 0 if self._killed else end_s
         if sdk is not None:
             await sdk.disconnect()
         elif self._transport is not None:

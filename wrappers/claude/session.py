@@ -9,10 +9,11 @@ import functools
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable
+from typing import Final
 
 from claude_agent_sdk import ToolPermissionContext
 
-from gateway.core.events import Event, Rejected, RunFailed, RunStarted, StatusChanged
+from gateway.core.events import Event, Rejected, RunFailed, StatusChanged
 from gateway.core.extension import Answer
 from gateway.core.json import JsonObject
 from gateway.core.messages import Message
@@ -30,6 +31,8 @@ from wrappers.claude.tools import Todos
 from wrappers.claude.warm import LOST, Pool, Warm
 from wrappers.claude.work import Work
 from wrappers.resumption import Grants
+
+LEFT_S: Final = 0.4  # for a process that goes because of what its commands left running
 
 
 class ClaudeSession:
@@ -85,7 +88,7 @@ class ClaudeSession:
         finished = False
         try:
             yield Bound(vendor_session=self._warm.session)
-            yield self._started(turn, start)
+            yield work.started(self._warm.session, start.cwd, warm=self._warm.fits(start))
             try:
                 async with contextlib.aclosing(self._turns(work, start)) as steps:
                     async for step in steps:
@@ -147,19 +150,6 @@ class ClaudeSession:
         self._changed(self)
 
     # -- one turn --------------------------------------------------------------------------------
-
-    def _started(self, turn: Turn, start: Start) -> Event:
-        return RunStarted(
-            extra={
-                "backend_session_id": self._warm.session,
-                "cwd": str(self.context.cwd),
-                "requested_model": turn.request.model,
-                "requested_setting_sources": [],
-                "requested_fast_mode": False,
-                "forced_fast_mode_override": None,
-                "warm": self._warm.fits(start),
-            }
-        )
 
     async def _begin(self, work: Work, start: Start) -> list[Event]:
         """Have a process that fits the turn, and say the prompt; what is to be told of that.
@@ -297,4 +287,4 @@ class ClaudeSession:
             client.kill()
         elif not reading.awaited and (await client.alone() if work.cancelled else not work.failed):
             return
-        await self._warm.drop()
+        await self._warm.drop(end_s=LEFT_S)

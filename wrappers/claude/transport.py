@@ -22,7 +22,7 @@ from wrappers import figures
 from wrappers.process import LINE_LIMIT, Child, spawn
 
 STDERR_LINES: Final = 20
-END_S: Final = 1.0  # an idle process writes its session and goes in about 60 ms
+END_S: Final = 0.8  # an idle process writes its session and goes in about 60 ms
 ALONE_S: Final = 0.2  # killed commands take a moment to be collected by the CLI
 LOOK_S: Final = 0.02
 

@@ -14,6 +14,7 @@ from wrappers.adapter import Context
 from wrappers.claude.client import AgentDownError, Client
 from wrappers.claude.ledger import Ledger
 from wrappers.claude.options import Installation, Start, session_of
+from wrappers.claude.transport import END_S
 
 # A refusal that names the session: what the disk says of it was wrong.
 MISTAKEN: Final = ("No conversation found", "already in use")
@@ -105,8 +106,8 @@ class Warm:
         if self.client is not None:
             self._pool.began(self.client.start)
 
-    async def drop(self, *, busy: bool = False) -> None:
+    async def drop(self, *, busy: bool = False, end_s: float = END_S) -> None:
         """End the process; the next one resumes the session."""
         client, self.client = self.client, None
         if client is not None:
-            await client.close(busy=busy)
+            await client.close(busy=busy, end_s=end_s)

@@ -6,12 +6,13 @@ Knows neither how the messages are read nor how the process is run; time is mono
 import asyncio
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from claude_agent_sdk import Message as SdkMessage
 from claude_agent_sdk import PermissionUpdate, ToolPermissionContext
 
-from gateway.core.events import CommandUpdated, Event
+from gateway.core.events import CommandUpdated, Event, RunStarted
 from gateway.core.extension import ABORT, DENY, Answer, PendingRequest
 from gateway.core.json import JsonObject
 from wrappers.adapter import Ask, Turn, Withdraw
@@ -54,6 +55,20 @@ class Work:
     cancelled: bool = False
     give_up_at: float | None = None
     _running: dict[str, float] = field(default_factory=dict[str, float])
+
+    def started(self, session: str, cwd: Path, *, warm: bool) -> Event:
+        """`warm`: a process that is there already takes the prompt."""
+        return RunStarted(
+            extra={
+                "backend_session_id": session,
+                "cwd": str(cwd),
+                "requested_model": self.turn.request.model,
+                "requested_setting_sources": [],
+                "requested_fast_mode": False,
+                "forced_fast_mode_override": None,
+                "warm": warm,
+            }
+        )
 
     def listen(self, item: SdkMessage | AgentDownError) -> None:
         self.inbox.put_nowait(item)
