@@ -5,7 +5,7 @@ Knows no agent and no server. Everything is 0700 or 0600: whoever reads it can r
 
 import fcntl
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,6 +42,15 @@ class WrapperHome:
     def token(self) -> Path:
         return self.path / "token"
 
+    @property
+    def passes(self) -> Path:
+        return self.path / "passes.json"
+
+    @property
+    def register_token(self) -> Path:
+        """The register token of a gateway of this home."""
+        return self.shared / "register-token"
+
     @contextmanager
     def locked(self) -> Generator[None]:
         """Be the only process of this folder. Raises: NameTakenError."""
@@ -57,8 +66,9 @@ class WrapperHome:
             os.close(descriptor)
 
     @contextmanager
-    def announced(self, port: int, note: JsonObject) -> Generator[None]:
-        """Tell gateways of this user that we serve `port`, until the end."""
+    def announced(self, port: int, note: JsonObject) -> Generator[Callable[[], None]]:
+        """Tell gateways of this user that we serve `port`, until the end, or until what is yielded
+        is called: from then on nobody should come any more."""
         path = self.shared / "agents" / f"{port}.json"
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         draft.unlink(missing_ok=True)
@@ -67,7 +77,7 @@ class WrapperHome:
             file.write(json.encode(note))
         draft.replace(path)
         try:
-            yield
+            yield lambda: path.unlink(missing_ok=True)
         finally:
             path.unlink(missing_ok=True)
 

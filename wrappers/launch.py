@@ -1,4 +1,4 @@
-"""start-a2a-agent: asks or reads which agent to wrap, says that it is ready, ends on Ctrl+C.
+"""start-a2a-agent: asks or reads which agents to wrap, says when they are ready, ends on Ctrl+C.
 
 Knows no adapter and no route; it imports the server only once the command line is understood, so
 mistakes are answered at once.
@@ -9,91 +9,111 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Final
+from contextlib import suppress
+from typing import Any, Final, TextIO
 
 from pydantic import ValidationError
 
 from gateway.core.extension import describe
 from wrappers.agents import AGENTS, AgentMissingError, agent_named
 from wrappers.home import NameTakenError
-from wrappers.settings import WrapperSettings, become, process_environment
+from wrappers.init import stay_first
+from wrappers.options import DOCTOR, FAILED, INTERRUPTED, USAGE_ERROR, parser
+from wrappers.settings import RunAsError, WrapperSettings, become, process_environment
 
 QUESTION: Final = "Choose backend to wrap (`1`/`codex` or `2`/`claude_code`):"
 WRONG_CHOICE: Final = "Invalid choice. Enter `1`, `codex`, `2`, or `claude_code`."
-USAGE_ERROR: Final = 2
-INTERRUPTED: Final = 130
+# What belongs to one wrapper alone: flag, field, and whether a value is harmless for several.
+ONE_EACH: Final = ("name", "port", "public_url")
 
 
 class LaunchError(Exception):
     """The wrapper cannot start; the text says why and what to do, `status` is the exit status."""
 
-    def __init__(self, text: str, status: int = 1) -> None:
+    def __init__(self, text: str, status: int = FAILED) -> None:
         super().__init__(text)
         self.status = status
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The program. Exits with 0 after a stop by signal, 2 for a wrong command line."""
-    options = _parser().parse_args(arguments)
+    """The program. Exits as `options.EXITS` says."""
+    _fill_descriptors()
+    stay_first()
+    options = parser().parse_args(arguments)
     try:
-        _launch(options)
+        status = _launch(options)
     except LaunchError as exc:
-        sys.stderr.write(f"start-a2a-agent: {exc}\n")
+        _say(f"start-a2a-agent: {exc}", sys.stderr)
         sys.exit(exc.status)
+    sys.exit(status)
 
 
-def _parser() -> argparse.ArgumentParser:
-    """Options have no defaults: what is not given stays for the environment."""
-    parser = argparse.ArgumentParser(
-        prog="start-a2a-agent",
-        description="Serve a coding agent over A2A until Ctrl+C.",
-        argument_default=argparse.SUPPRESS,
-        allow_abbrev=False,
-    )
-    option = parser.add_argument
-    option(
-        "agent", nargs="?", default=None, help="codex, claude_code or scripted; asked if left out"
-    )
-    option("--host", help="address to listen on (127.0.0.1)")
-    option("--port", type=int, help="port to listen on; 0 takes any (default)")
-    option("--name", help="name of this wrapper, the agent's by default")
-    option("--root", dest="roots", action="append", type=Path, metavar="FOLDER",
-           help="folder that runs may work in; may be repeated")  # fmt: skip
-    option("--token-file", type=Path, help="file of the bearer token, made if missing")
-    option("--max-runs", type=int, help="runs at once")
-    option("--codex-bin", type=Path, help="the codex program")
-    option("--claude-bin", type=Path, help="the claude program")
-    option("--run-as", metavar="USER", help="become this user first (needs root)")
-    option("--allow-root", action="store_true",
-           help="let Claude Code skip permissions as root; for containers only")  # fmt: skip
-    option("--require", action="append", metavar="URI",
-           help="A2A extension that every caller must activate; may be repeated")  # fmt: skip
-    option("--no-auth", action="store_true", help="ask for no token; loopback only")
-    option("--insecure-bind", action="store_true", help="serve an address that is not loopback")
-    option("--json", action="store_true", default=False, help="say one line of JSON when ready")
-    return parser
+def _fill_descriptors() -> None:
+    """Nothing that is opened later may become stdin, stdout or stderr of a closed terminal."""
+    while True:
+        descriptor = os.open(os.devnull, os.O_RDWR)
+        if descriptor > 2:
+            os.close(descriptor)
+            return
 
 
-def _launch(options: argparse.Namespace) -> None:
+def _launch(options: argparse.Namespace) -> int:
     given = vars(options)
-    chosen, as_json = given.pop("agent"), given.pop("json")
-    name = _choose() if chosen is None else agent_named(chosen)
-    if name is None:
-        raise LaunchError(f"no agent {chosen!r}; there are: {', '.join(AGENTS)}", USAGE_ERROR)
+    asked, as_json = given.pop("agents"), given.pop("json")
+    if asked[:1] == [DOCTOR]:
+        return _examine(_named(asked[1:]), _settings(given), as_json=as_json)
+    names = _named(asked) or [_choose()]
     settings = _settings(given)
+    _check_several(names, settings)
+    _log(as_json=as_json)
+    _serve(names, settings, as_json=as_json)
+    return 0
+
+
+def _named(asked: Sequence[str]) -> list[str]:
+    """The agents that are meant, each once. Raises: LaunchError."""
+    names: list[str] = []
+    for text in asked:
+        name = agent_named(text)
+        if name is None:
+            raise LaunchError(f"no agent {text!r}; there are: {', '.join(AGENTS)}", USAGE_ERROR)
+        if name in names:
+            raise LaunchError(
+                f"agent {name} is named twice; for a second wrapper of it run the command again "
+                "with --name",
+                USAGE_ERROR,
+            )
+        names.append(name)
+    return names
+
+
+def _check_several(names: Sequence[str], settings: WrapperSettings) -> None:
+    """Raises: LaunchError for a setting that only one wrapper can have."""
+    if len(names) == 1:
+        return
+    for field in ONE_EACH:
+        if getattr(settings, field):
+            flag = "--" + field.replace("_", "-")
+            raise LaunchError(
+                f"{flag} is for one agent, and {len(names)} are named: {', '.join(names)}; leave "
+                "it out, or start each with a command of its own",
+                USAGE_ERROR,
+            )
+
+
+def _log(*, as_json: bool) -> None:
     logging.basicConfig(
         stream=sys.stderr,
-        level=logging.INFO if not as_json else logging.WARNING,
+        level=logging.WARNING if as_json else logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
+    logging.getLogger("wrappers").setLevel(logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    _serve(name, settings, as_json=as_json)
 
 
 def _choose() -> str:
     """Ask the person at the terminal. Raises: LaunchError."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout)):
         raise LaunchError(
             f"no agent named, and no terminal to ask on; name one: {', '.join(AGENTS)}", USAGE_ERROR
         )
@@ -122,29 +142,44 @@ def _settings(given: dict[str, Any]) -> WrapperSettings:
         raise LaunchError(f"no user {given.get('run_as')!r} on this machine", USAGE_ERROR) from exc
     except PermissionError as exc:
         raise LaunchError("--run-as needs root") from exc
+    except RunAsError as exc:
+        raise LaunchError(str(exc)) from exc
 
 
-def _serve(name: str, settings: WrapperSettings, *, as_json: bool) -> None:
+def _examine(names: Sequence[str], settings: WrapperSettings, *, as_json: bool) -> int:
     # Half a second of imports that a wrong command line need not wait for.
+    from wrappers.doctor import examine  # noqa: PLC0415
+
+    os.umask(0o077)
+    report = examine(names, settings, process_environment())
+    _say(report.line() if as_json else report.text())
+    return FAILED if report.failed else 0
+
+
+def _serve(names: Sequence[str], settings: WrapperSettings, *, as_json: bool) -> None:
+    # As above.
     from gateway.core.errors import DatabaseUnusableError  # noqa: PLC0415
     from gateway.core.face.serving import PortTakenError, run  # noqa: PLC0415
     from gateway.core.face.tokens import TokenError  # noqa: PLC0415
-    from wrappers.ready import Ready  # noqa: PLC0415
-    from wrappers.serve import ExposureError, serve  # noqa: PLC0415
-
-    def on_ready(ready: Ready) -> None:
-        _say(ready.line() if as_json else ready.text())
-
-    def on_stop(reason: str) -> None:
-        if not as_json:
-            _say(f"\nReceived {reason}, shutting down {name} A2A wrapper...")
+    from wrappers.exposure import ExposureError  # noqa: PLC0415
+    from wrappers.fleet import EndedError, serve_all  # noqa: PLC0415
+    from wrappers.saying import on_stop, says  # noqa: PLC0415
 
     os.umask(0o077)
     try:
-        run(serve(name, AGENTS[name], settings, process_environment(), on_ready, on_stop))
+        run(
+            serve_all(
+                names,
+                settings,
+                process_environment(),
+                says(_say, as_json=as_json),
+                on_stop(_say, names, as_json=as_json),
+            )
+        )
     except (
         AgentMissingError,
         DatabaseUnusableError,
+        EndedError,
         ExposureError,
         NameTakenError,
         PortTakenError,
@@ -155,9 +190,14 @@ def _serve(name: str, settings: WrapperSettings, *, as_json: bool) -> None:
         raise LaunchError(f"no permission for {exc.filename}; see A2A_GATEWAY_HOME") from exc
 
 
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+def _say(text: str, stream: TextIO | None = None) -> None:
+    """To stdout, unless nobody is there any more."""
+    stream = stream or sys.stdout
+    if stream is None:
+        return
+    with suppress(OSError):
+        stream.write(text + "\n")
+        stream.flush()
 
 
 if __name__ == "__main__":

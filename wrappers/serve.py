@@ -8,7 +8,6 @@ import hashlib
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Final
 
 from gateway.core.addresses import Screen, is_loopback_host
 from gateway.core.errors import InvalidInputError
@@ -25,13 +24,12 @@ from wrappers.contexts import Contexts
 from wrappers.conversations import Conversations
 from wrappers.driver import AdapterDriver, Wrapped
 from wrappers.home import WrapperHome
-from wrappers.process import TREE_VARIABLE, sweep
+from wrappers.process import TREE_VARIABLE, instance_of, sweep, swept_after
 from wrappers.ready import Ready
+from wrappers.served import Served, capacity_of
 from wrappers.settings import WrapperSettings
+from wrappers.shared import Shared
 from wrappers.workspace import checked_cwd
-
-DRAIN_S: Final = 1.0  # for open streams to carry the events that end their runs
-FAILURE: Final = "failure"  # the reason of an end that nobody asked for
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +46,7 @@ async def serve(agent_name: str, agent: Agent, shared: Shared) -> None:
         mark = "wrapper-" + hashlib.sha256(str(home.path).encode()).hexdigest()[:16]
         if left := sweep(mark):
             log.warning("killed %d processes that a killed wrapper had left behind", left)
+        mark = instance_of(mark)
         making = Making(
             settings=settings, source=shared.source, mark={TREE_VARIABLE: mark}, folder=home.path
         )
@@ -63,7 +62,10 @@ async def serve(agent_name: str, agent: Agent, shared: Shared) -> None:
             token_file=token_file,
         )
         try:
-            async with _tasks(adapter, agent, making, home, shared) as tasks:
+            async with (
+                swept_after(mark),
+                _tasks(adapter, agent, making, home, shared) as tasks,
+            ):
                 served = Served(ready, agent, adapter, home, shared, listener, tasks, token)
                 served.face.check = lambda request: _check(request, adapter, agent, settings)
                 await served.until_the_end(mark)
@@ -82,6 +84,7 @@ async def _tasks(
         contexts=Contexts(home.contexts, settings.roots),
         check=lambda request: _check(request, adapter, agent, settings),
         environment=lambda request: agent.turn_environment(making, request),
+        answer_within_s=settings.answer_within_s,
     )
     try:
         async with task_server(

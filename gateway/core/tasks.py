@@ -57,6 +57,11 @@ class Tasks:
         self.clock = clock
         self._supervisor = supervisor
 
+    @property
+    def active(self) -> list[Run]:
+        """The runs that have not ended, of every caller."""
+        return self._supervisor.runs
+
     async def stop(self) -> None:
         """End every active run with a reason, before the server goes; reading goes on.
 

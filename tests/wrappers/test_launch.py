@@ -189,9 +189,10 @@ async def test_a_killed_wrapper_leaves_no_process_and_tells_the_truth_when_it_is
         await wrapper.process.wait()
         await gone(pid)
     async with launched(environment, "scripted") as wrapper:
-        for lost in (task, asked):
-            [*_, last] = [event async for event in wrapper.events(lost["id"])]
-            assert (last["type"], last["data"]["reason"]) == ("run_failed", "interrupted")
+        [*_, last] = [event async for event in wrapper.events(task["id"])]
+        assert (last["type"], last["data"]["reason"]) == ("run_failed", "interrupted")
+        still = await wrapper.rpc("GetTask", {"id": asked["id"]})
+        assert still["status"]["state"] == "TASK_STATE_INPUT_REQUIRED"
         again = await wrapper.send("say hello", tmp_path)
         assert again["status"]["state"].endswith("COMPLETED")
 

@@ -96,7 +96,7 @@ class Guard:
 
     def _principal(self, scope: Scope, headers: _Checked) -> str:
         """Who calls, by the token. Raises: Refusal."""
-        if self._token is None or self._is_public(scope):
+        if self._token is None or is_public(scope, self._public):
             return LOCAL
         given = headers.get(b"authorization", ())
         scheme, _, credentials = given[0].partition(" ") if len(given) == 1 else ("", "", "")
@@ -110,12 +110,6 @@ class Guard:
             401, "unauthorized", "send 'Authorization: Bearer <token>' with this server's token"
         )
 
-    def _is_public(self, scope: Scope) -> bool:
-        if scope["method"] not in ("GET", "HEAD"):
-            return False
-        path: str = scope["path"]
-        return path in self._public or path.rstrip("/").endswith((CARD_PATH, OLD_CARD_PATH))
-
     async def _content(self, scope: Scope, headers: _Checked, body: Body) -> bytes | None:
         """The whole body of a request that has one, within the limits. None: nothing was read."""
         if scope["method"] in ("GET", "HEAD", "OPTIONS"):
@@ -128,6 +122,14 @@ class Guard:
         check_structure(content)
         await turn(len(content))
         return content
+
+
+def is_public(scope: Scope, paths: Collection[str] = (HEALTH_PATH,)) -> bool:
+    """What anybody may ask for: to read cards, and what stands at `paths`."""
+    if scope["method"] not in ("GET", "HEAD"):
+        return False
+    path: str = scope["path"]
+    return path in paths or path.rstrip("/").endswith((CARD_PATH, OLD_CARD_PATH))
 
 
 def _checked(scope: Scope) -> _Checked:
