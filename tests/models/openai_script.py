@@ -12,11 +12,13 @@ tell how far the script has come, so any number of conversations run at once wit
     @todo A|B|C IDX           a plan, IDX in progress     @input JSON      request_user_input
     @ns SPACE NAME JSON       a tool of a namespace: an MCP server's, or of `multi_agent_v1`
     @search QUERY             a search of the model's own @draw TEXT       a picture of its own
+    @with VERB REST           a call that goes together with the next one
+    @next VERB REST           a step of the answer to the next prompt that has no verb
     @sleep SECONDS            silence                     @results         say what came back
     @tokens N                 what the answer says of its size (1000 in, 50 out by default)
     @http CODE [TIMES]        refuse (TIMES times, default always)
     @fail CODE MESSAGE        the response fails          @incomplete      it stops for length
-    @cut                      the stream just ends        @garbage         the stream is no JSON
+    @cut [TIMES]              the stream just ends        @garbage         the stream is no JSON
 
 `\\n` in a TEXT is a line break; `$agent` is the sub-agent and `$session` the command in the
 background that was started last. A prompt without a verb is answered `echo: PROMPT`.
@@ -26,7 +28,7 @@ import json
 import re
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from gateway.core.json import as_object
@@ -40,6 +42,7 @@ PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgG
 class Step:
     verb: str
     rest: str
+    joined: bool = False  # with the next call, in one response
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,20 @@ def _text(item: Json) -> str:
 def _steps(text: str) -> list[Step]:
     found: list[Step] = []
     for line in text.splitlines():
-        verb, _, rest = line.strip().removeprefix("@").partition(" ")
-        if line.strip().startswith("@") and verb in VERBS:
-            found.append(Step(verb, rest.strip()))
+        if line.strip().startswith("@"):
+            found += _step(line.strip().removeprefix("@"))
     return found
+
+
+def _step(line: str) -> list[Step]:
+    verb, _, rest = line.partition(" ")
+    if verb == "with":
+        return [replace(step, joined=True) for step in _step(rest)]
+    return [Step(verb, rest.strip())] if verb in VERBS else []
+
+
+def _next(steps: list[Step]) -> list[Step]:
+    return [found for step in steps if step.verb == "next" for found in _step(step.rest)]
 
 
 def read_script(body: Json) -> Script:
@@ -79,7 +92,7 @@ def read_script(body: Json) -> Script:
             # A prompt with verbs starts a script; one without starts an echo, unless it was said
             # into a running turn or is context that the CLI adds by itself (`<…>`).
             if (here := _steps(text)) or ((not steps or answered) and not text.startswith("<")):
-                prompt, steps, since, answered = text, here, [], False
+                prompt, steps, since, answered = text, here or _next(steps), [], False
                 continue
         if said and item.get("role") == "assistant":
             answered = answered or item.get("phase") != "commentary"
@@ -111,9 +124,9 @@ def _due(steps: list[Step], done: int) -> list[Step]:
         if done == 0:
             due.append(step)
         if step.verb in CALLS:
-            if done == 0:
+            if done == 0 and not step.joined:
                 return due
-            done -= 1
+            done = max(0, done - 1)
     return due or ([Step("say", "done")] if steps else [])
 
 
@@ -227,4 +240,10 @@ TEXTS = {  # verb -> phase of the message
     "note": "commentary",
 }
 ENDINGS = frozenset({"fail", "incomplete", "cut", "garbage"})
-VERBS = frozenset(CALLS) | set(OWN) | set(TEXTS) | {"reason", "sleep", "http", "tokens"} | ENDINGS
+VERBS = (
+    frozenset(CALLS)
+    | set(OWN)
+    | set(TEXTS)
+    | {"reason", "sleep", "http", "tokens", "next"}
+    | ENDINGS
+)

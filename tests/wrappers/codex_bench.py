@@ -1,5 +1,6 @@
 """A real Codex on a scripted model, in a home of its own, for the tests beside this file."""
 
+import os
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -40,6 +41,22 @@ def types(steps: list[Step]) -> list[str]:
     """The event types of a run, without the status events beside the work."""
     found = [step.type for step in steps if isinstance(step, Event)]
     return [name for name in found if name != "status_changed"]
+
+
+class Gate:
+    """A pipe in the folder of a run, through which its command and the test wait for each other."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "gate"
+        os.mkfifo(self.path)
+
+    async def open(self) -> None:
+        """Let the command go on that reads the pipe."""
+        await anyio.to_thread.run_sync(self.path.write_text, "go", "utf-8", abandon_on_cancel=True)
+
+    async def reached(self) -> None:
+        """Wait for the command that writes to the pipe."""
+        await anyio.to_thread.run_sync(self.path.read_text, "utf-8", abandon_on_cancel=True)
 
 
 @dataclass

@@ -21,7 +21,16 @@ from gateway.core.events import (
 )
 from gateway.core.extension import Answer, PendingRequest
 from gateway.core.messages import user_text
-from tests.wrappers.codex_bench import PATIENCE_S, Bench, codex_bench, only, play, turn_of, types
+from tests.wrappers.codex_bench import (
+    PATIENCE_S,
+    Bench,
+    Gate,
+    codex_bench,
+    only,
+    play,
+    turn_of,
+    types,
+)
 from wrappers.adapter import Ask, Step, Withdraw
 
 
@@ -96,7 +105,7 @@ async def test_a_patch_is_shown_with_its_diff_before_it_is_applied(bench: Bench)
     (ask,) = only(Ask, steps)
     assert ask.request.tool == "apply_patch"
     (change,) = (ask.request.input or {})["changes"]
-    assert (change["kind"], change["diff"]) == ("add", "hello\n")
+    assert (change["kind"], change["diff"]) == ("add", "@@ -0,0 +1,1 @@\n+hello\n")
     (changed,) = only(FileChanged, steps)
     assert changed.status == "completed"
     assert (bench.work / "a.txt").read_text("utf-8") == "hello\n"
@@ -180,22 +189,6 @@ async def test_a_plan_is_approved_before_it_is_carried_out(bench: Bench) -> None
     (end,) = only(RunCompleted, steps)
     assert end.final_response == "echo: The plan is approved. Carry it out."
     assert types(steps).count("run_started") == 1
-
-
-class Gate:
-    """A pipe in the folder of a run, through which its command and the test wait for each other."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "gate"
-        os.mkfifo(self.path)
-
-    async def open(self) -> None:
-        """Let the command go on that reads the pipe."""
-        await anyio.to_thread.run_sync(self.path.write_text, "go", "utf-8", abandon_on_cancel=True)
-
-    async def reached(self) -> None:
-        """Wait for the command that writes to the pipe."""
-        await anyio.to_thread.run_sync(self.path.read_text, "utf-8", abandon_on_cancel=True)
 
 
 async def test_a_message_into_a_running_turn_is_heard(bench: Bench) -> None:

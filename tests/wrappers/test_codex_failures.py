@@ -76,11 +76,11 @@ async def test_refused_credentials_ask_to_log_in_and_the_run_can_be_tried_again(
     bench: Bench,
 ) -> None:
     session = await bench.open()
-    steps = await play(session, "@http 401 2\n@say welcome")
+    steps = await play(session, "@http 401 1\n@say welcome")
     end = steps[-1]
     assert isinstance(end, AuthRequired)
-    assert "codex login" in end.text
-    again = await play(session, "@http 401 2\n@say welcome")
+    assert "SCRIPTED_MODEL_KEY" in end.text
+    again = await play(session, "@http 401 1\n@say welcome")
     assert types(again)[-1] == "run_completed"
 
 

@@ -27,9 +27,18 @@ from gateway.core.events import (
     encode,
 )
 from gateway.core.extension import CodingRequest, Limits
-from gateway.core.messages import DataPart, FilePart, Message, TextPart
-from tests.wrappers.codex_bench import Bench, codex_bench, only, play, types
-from wrappers.adapter import Bound, UnsupportedError
+from gateway.core.messages import DataPart, FilePart, Message, TextPart, user_text
+from tests.wrappers.codex_bench import (
+    PATIENCE_S,
+    Bench,
+    Gate,
+    codex_bench,
+    only,
+    play,
+    turn_of,
+    types,
+)
+from wrappers.adapter import Bound, Step, UnsupportedError
 from wrappers.codex.deltas import INTERVAL_S
 
 ECHO = "/bin/bash -lc 'echo hi'"
@@ -77,7 +86,9 @@ async def test_a_run_tells_of_all_its_work_in_order_and_with_the_contracts_keys(
     assert begun.tool_use_id == ended.tool_use_id
     (changed,) = only(FileChanged, steps)
     path = bench.work / "a.txt"
-    assert changed.changes == [{"path": str(path), "kind": "add", "diff": "hello\n"}]
+    assert changed.changes == [
+        {"path": str(path), "kind": "add", "diff": "@@ -0,0 +1,1 @@\n+hello\n"}
+    ]
     assert path.read_text("utf-8") == "hello\n"
     (todo,) = only(TodoUpdated, steps)
     assert [(item["text"], item["completed"]) for item in todo.items] == [
@@ -171,23 +182,78 @@ async def test_model_and_effort_hold_for_their_run_alone(bench: Bench) -> None:
     assert bench.model.requests[0]["reasoning"]["effort"] == "low"
 
 
-async def test_an_answer_that_fits_the_schema_is_structured(bench: Bench) -> None:
-    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
-    steps = await play(await bench.open(), '@say {"n": 3}', output_schema=schema)
-    (end,) = only(RunCompleted, steps)
+NUMBER = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+
+
+async def test_an_answer_that_fits_the_schema_is_structured_and_an_artifact(bench: Bench) -> None:
+    steps = await play(await bench.open(), '@say {"n": 3}', output_schema=NUMBER)
+    assert types(steps)[-2:] == ["artifact_added", "run_completed"]
+    (end,), (artifact,) = only(RunCompleted, steps), only(ArtifactAdded, steps)
     assert end.structured_output == {"n": 3}
+    assert artifact.name == "structured-output"
+    assert artifact.parts == [{"data": {"n": 3}, "mediaType": "application/json"}]
     assert bench.model.requests[0]["text"]["format"]["schema"]["required"] == ["n"]
 
 
 @pytest.mark.parametrize("said", ['{"n": "three"}', "three"])
-async def test_an_answer_that_does_not_fit_the_schema_fails_the_run(
+async def test_an_answer_that_does_not_fit_the_schema_is_repaired_once(
     bench: Bench, said: str
 ) -> None:
-    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
-    steps = await play(await bench.open(), f"@say {said}", output_schema=schema)
+    script = f'@say {said}\n@next say {{"n": 3}}'
+    steps = await play(await bench.open(), script, output_schema=NUMBER)
+    (end,) = only(RunCompleted, steps)
+    assert end.structured_output == {"n": 3}
+    assert types(steps).count("run_started") == types(steps).count("artifact_added") == 1
+    assert "schema_mismatch" in [event.reason for event in only(StatusChanged, steps)]
+    assert "nothing but JSON that fits the schema" in bench.said()
+    assert bench.model.requests[-1]["text"]["format"]["schema"]["required"] == ["n"]
+    assert end.usage is not None
+    assert end.usage["total_tokens"] == 2100  # of both turns
+
+
+async def test_an_answer_that_does_not_fit_twice_fails_the_run(bench: Bench) -> None:
+    script = '@say {"n": "three"}\n@next say {"n": "four"}'
+    steps = await play(await bench.open(), script, output_schema=NUMBER)
     (end,) = only(RunFailed, steps)
     assert end.reason == "schema_mismatch"
-    assert end.extra["final_response"] == said
+    assert end.extra["final_response"] == '{"n": "four"}'
+    assert end.usage is not None
+    assert end.usage["total_tokens"] == 2100
+    assert len(bench.model.requests) == 2
+
+
+async def test_a_repair_hears_what_is_said_to_the_run(bench: Bench) -> None:
+    session, gate = await bench.open(), Gate(bench.work)
+    script = "@say three\n@next sh cat gate"
+    steps: list[Step] = []
+    with anyio.fail_after(PATIENCE_S):
+        async for step in session.run(turn_of(script, output_schema=NUMBER)):
+            steps.append(step)
+            if isinstance(step, CommandStarted):
+                assert await session.steer(user_text("m-2", "mind the gap"))
+                await gate.open()
+    assert "mind the gap" in bench.said()
+    assert only(RunFailed, steps)[0].reason == "schema_mismatch"
+
+
+async def test_a_repair_can_be_cancelled(bench: Bench) -> None:
+    session = await bench.open()
+    steps: list[Step] = []
+    with anyio.fail_after(PATIENCE_S):
+        async for step in session.run(turn_of("@say three\n@next sleep 60", output_schema=NUMBER)):
+            steps.append(step)
+            if isinstance(step, StatusChanged) and step.reason == "schema_mismatch":
+                await session.cancel()
+    assert isinstance(steps[-1], StatusChanged)
+    assert steps[-1].status == "cancelled"
+
+
+async def test_a_schema_that_points_elsewhere_is_not_fetched(bench: Bench) -> None:
+    # Validating would have asked the address in a `$ref`, with the wrapper's rights.
+    schema = {"type": "object", "properties": {"n": {"$ref": f"{bench.model.url}/models"}}}
+    steps = await play(await bench.open(), '@say {"n": 3}\n@next say {}', output_schema=schema)
+    assert types(steps)[-1] == "run_completed"
+    assert "a $ref leads nowhere" in str(only(StatusChanged, steps))
 
 
 async def test_images_data_and_text_files_reach_the_model(bench: Bench) -> None:

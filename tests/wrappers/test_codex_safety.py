@@ -12,7 +12,7 @@ from gateway.core.events import CommandFinished, RunCompleted
 from tests.wrappers.codex_bench import Bench, codex_bench, only, play, types
 from wrappers.adapter import Bound
 from wrappers.codex.adapter import find_codex
-from wrappers.codex.session import git_dirs
+from wrappers.codex.folders import git_dirs
 
 
 @pytest.fixture

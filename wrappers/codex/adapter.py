@@ -8,9 +8,12 @@ from pathlib import Path
 from gateway.core.extension import CodingRequest
 from gateway.core.json import JsonObject
 from wrappers.adapter import Context, Finding
+from wrappers.codex.inspection import inspect
+from wrappers.codex.ledger import Ledger
 from wrappers.codex.server import AppServer
 from wrappers.codex.session import CodexSession
 from wrappers.codex.terms import refuse_unsupported
+from wrappers.codex.threads import Warm
 
 
 class CodexAdapter:
@@ -18,7 +21,10 @@ class CodexAdapter:
 
     def __init__(self, *, binary: Path, env: Mapping[str, str], home: Path) -> None:
         self._binary = binary
+        self._env = dict(env)
         self._server = AppServer(binary=binary, env=env, home=home)
+        self._warm = Warm()
+        self._ledger = Ledger(home / "codex-usage.json")
 
     @property
     def name(self) -> str:
@@ -28,13 +34,13 @@ class CodexAdapter:
         refuse_unsupported(request)
 
     async def inspect(self) -> Sequence[Finding]:
-        return [Finding(name="program", verdict="ok", text=str(self._binary))]
+        return await inspect(self._binary, self._env)
 
     def status(self) -> JsonObject:
-        return {}
+        return self._server.status()
 
     async def open(self, context: Context) -> CodexSession:
-        return CodexSession(self._server, context)
+        return CodexSession(self._server, self._warm, self._ledger, context)
 
     async def close(self) -> None:
         await self._server.close()

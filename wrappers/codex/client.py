@@ -1,7 +1,7 @@
 """JSON-RPC client of one `codex app-server` process: calls out, messages in, routed by thread.
 
-Knows the wire (JSON lines without a version member) and which thread belongs to which; knows no
-run, no event and no meaning of a message.
+Knows the wire (JSON lines without a version member) and how the process ends; knows no run, no
+event and no meaning of a message.
 """
 
 import asyncio
@@ -11,20 +11,23 @@ import logging
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from gateway.core import json
 from gateway.core.json import JsonObject, as_object
-from wrappers.codex.wire import Incoming, RequestId
+from wrappers.codex.router import CodexGoneError, Inbox, Router
+from wrappers.codex.wire import RequestId
 from wrappers.process import Child, spawn
 
 OVERRIDES: Final = (
+    "analytics.enabled=false",  # whatever config.toml says: no telemetry
     "features.plugins=false",  # looks plugins up at two hosts otherwise
     "features.unbounded_connection_retries=false",  # an unreachable model would retry for ever
     "check_for_update_on_startup=false",
     "tools.update_plan.enabled=true",  # off by default: no todo list
     "features.default_mode_request_user_input=true",  # else questions exist in plan mode only
     "suppress_unstable_features_warning=true",
+    "thread_unload_delay_secs=0",  # what is unsubscribed is unloaded, not kept for half an hour
 )
 # Notifications nobody reads; not sending them saves parsing. A message's text comes whole with its
 # item: in pieces it would fill the callers' contexts with what they are told again.
@@ -45,8 +48,7 @@ CALL_TIMEOUT_S: Final = 60.0  # the slowest answer seen is thread/start with an 
 OVERLOADED: Final = -32001  # "Server overloaded; retry later."
 UNKNOWN_METHOD: Final = -32601
 RETRIES: Final = 5  # with doubling pauses from 0.1 s: 3 s in all
-STRAYS: Final = 256  # messages kept per thread that nobody claimed yet
-STRAY_THREADS: Final = 64
+KILL_S: Final = 0.7  # of the 2 s of a cancel; a killed tree was gone within 50 ms
 
 log = logging.getLogger(__name__)
 
@@ -60,13 +62,6 @@ class RpcError(Exception):
         super().__init__(f"codex refused {method}: {self.text}")
 
 
-class CodexGoneError(Exception):
-    """The app-server ended, or does not answer; its running turns are lost, its threads are not."""
-
-
-Inbox: TypeAlias = "asyncio.Queue[Incoming | CodexGoneError]"
-
-
 class CodexClient:
     """Owns the process and its two readers; ends them in `close`."""
 
@@ -75,8 +70,9 @@ class CodexClient:
         self._child = child
         self._ids = itertools.count(1)
         self._calls: dict[int, asyncio.Future[JsonObject]] = {}
-        self._router = _Router()
+        self._router = Router()
         self._gone: CodexGoneError | None = None
+        self._heard = 0.0
         self._stderr: deque[str] = deque(maxlen=20)
         self._readers = (
             asyncio.create_task(self._read(), name="codex stdout"),
@@ -102,6 +98,16 @@ class CodexClient:
     @property
     def alive(self) -> bool:
         return self._gone is None
+
+    @property
+    def mark(self) -> str:
+        """What marks its processes, see `process.sweep`."""
+        return self._child.mark
+
+    @property
+    def heard(self) -> float:
+        """When it last said anything, in the loop's time."""
+        return self._heard
 
     async def call(
         self, method: str, params: JsonObject | None = None, *, timeout_s: float = CALL_TIMEOUT_S
@@ -154,6 +160,13 @@ class CodexClient:
     def unlisten(self, thread: str) -> None:
         self._router.unlisten(thread)
 
+    def sub_agents(self, thread: str) -> list[str]:
+        """The threads that were seen to work for `thread`."""
+        return self._router.sub_agents(thread)
+
+    def forget(self, thread: str) -> None:
+        self._router.forget(thread)
+
     async def close(self) -> None:
         """End the process with everything it started, and wait for it."""
         self._end("codex app-server was stopped")
@@ -161,6 +174,14 @@ class CodexClient:
             await self._child.close()
         finally:
             await asyncio.gather(*self._readers, return_exceptions=True)
+
+    async def kill(self, why: str) -> None:
+        """End a process that answers no more; what it had started has ended, or soon will."""
+        self._child.kill()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(KILL_S):
+                await self._child.wait()
+        self._end(why)
 
     # -- the wire ------------------------------------------------------------------------------
 
@@ -182,6 +203,7 @@ class CodexClient:
         self._end(f"codex app-server ended with code {code}")
 
     def _take(self, line: bytes) -> None:
+        self._heard = asyncio.get_running_loop().time()
         try:
             message = json.decode_object(line)
         except ValueError:
@@ -222,72 +244,3 @@ _HELLO: Final[JsonObject] = {
         "optOutNotificationMethods": list(QUIET),
     },
 }
-
-
-class _Router:
-    """Which inbox a message belongs to.
-
-    A sub-agent's messages carry a thread id of their own and often come before the item of the
-    parent that names it, so messages of unknown threads are kept for a while.
-    """
-
-    def __init__(self) -> None:
-        self._inboxes: dict[str, Inbox] = {}
-        self._parents: dict[str, str] = {}  # sub-agent's thread -> the thread that is listened to
-        self._known: set[str] = set()
-        self._strays: dict[str, deque[Incoming]] = {}
-
-    def listen(self, thread: str) -> Inbox:
-        inbox: Inbox = asyncio.Queue()
-        self._inboxes[thread] = inbox
-        self._known.add(thread)
-        for message in self._strays.pop(thread, ()):
-            inbox.put_nowait(message)
-        return inbox
-
-    def unlisten(self, thread: str) -> None:
-        self._inboxes.pop(thread, None)
-
-    def end(self, gone: CodexGoneError) -> None:
-        for inbox in self._inboxes.values():
-            inbox.put_nowait(gone)
-
-    def route(self, method: str, params: JsonObject, request_id: RequestId | None) -> bool:
-        """Whether somebody will see the message."""
-        thread = params.get("threadId") or as_object(params.get("thread")).get("id")
-        if not isinstance(thread, str):
-            return False
-        for child, parent in _families(params, thread):
-            self._adopt(child, parent)
-        message = Incoming(method=method, params=params, thread=thread, request_id=request_id)
-        root = self._parents.get(thread, thread)
-        if (inbox := self._inboxes.get(root)) is not None:
-            inbox.put_nowait(message)
-            return True
-        return root not in self._known and self._keep(message)
-
-    def _adopt(self, child: str, parent: str) -> None:
-        root = self._parents.get(parent, parent)
-        if child == root:
-            return
-        self._parents[child] = root
-        inbox = self._inboxes.get(root)
-        for message in self._strays.pop(child, ()):
-            if inbox is not None:
-                inbox.put_nowait(message)
-
-    def _keep(self, message: Incoming) -> bool:
-        strays = self._strays.setdefault(message.thread, deque(maxlen=STRAYS))
-        strays.append(message)
-        if len(self._strays) > STRAY_THREADS:
-            self._strays.pop(next(iter(self._strays)))
-        return True
-
-
-def _families(params: JsonObject, thread: str) -> list[tuple[str, str]]:
-    """The (sub-agent's, parent's) threads a message names."""
-    item = as_object(params.get("item"))
-    named: list[object] = [*(item.get("receiverThreadIds") or ()), item.get("agentThreadId")]
-    pairs = [(child, thread) for child in named if isinstance(child, str)]
-    parent = as_object(params.get("thread")).get("parentThreadId")
-    return [*pairs, (thread, parent)] if isinstance(parent, str) else pairs

@@ -3,14 +3,21 @@
 Pure.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
-from jsonschema import exceptions, validators
-
 from gateway.core import json
-from gateway.core.events import AuthRequired, Event, Rejected, RunCompleted, RunFailed
+from gateway.core.events import (
+    AuthRequired,
+    Event,
+    Rejected,
+    RunCompleted,
+    RunFailed,
+    StatusChanged,
+)
 from gateway.core.json import JsonObject, as_object
+from gateway.core.status import RunStatus
+from wrappers.structured import fault_of_output
 
 # codexErrorInfo -> reason code of run_failed.
 REASONS: Final[Mapping[str, str]] = {
@@ -20,10 +27,12 @@ REASONS: Final[Mapping[str, str]] = {
     "cyberPolicy": "policy",
     "flexUnavailable": "overloaded",
     "httpConnectionFailed": "model_unreachable",
+    "inferenceHookDenied": "policy",
     "internalServerError": "model_error",
     "misalignmentPolicyViolation": "policy",
     "modelNotFound": "model_not_found",
     "other": "agent_error",
+    "policyCapacityUnavailable": "overloaded",
     "rateLimitExceeded": "rate_limited",
     "responseStreamConnectionFailed": "model_unreachable",
     "responseStreamDisconnected": "model_unreachable",
@@ -36,7 +45,7 @@ REASONS: Final[Mapping[str, str]] = {
     "unauthorized": "unauthorized",
     "usageLimitExceeded": "usage_limit",
 }
-REFUSALS: Final = frozenset({"cyberPolicy", "misalignmentPolicyViolation"})
+REFUSALS: Final = frozenset({"cyberPolicy", "inferenceHookDenied", "misalignmentPolicyViolation"})
 RETRYABLE: Final = frozenset({"model_unreachable", "model_error", "overloaded", "rate_limited"})
 UNAUTHORIZED: Final = frozenset({401, 403})
 
@@ -50,29 +59,41 @@ USAGE: Final[Mapping[str, str]] = {
     "totalTokens": "total_tokens",
 }
 
+MISSING_VARIABLE: Final = "Missing environment variable"
+
 _LOGIN: Final = (
     "run `codex login` as the user of this wrapper, or start it with OPENAI_API_KEY set; "
+    "then send any message to try again"
+)
+_VARIABLE: Final = (
+    "start the wrapper with {0} set and named in A2A_AGENT_PASS_ENV; "
     "then send any message to try again"
 )
 
 
 class Usage:
-    """One run's tokens: the thread's totals less what they were before the run's first answer."""
+    """One run's tokens: the thread's totals less what they were before the run's first answer.
+
+    `before` are those first totals, None until they are known; to be set where a run goes on that
+    an earlier process began.
+    """
 
     def __init__(self) -> None:
-        self._before: JsonObject | None = None
-        self._total: JsonObject = {}
+        self.before: JsonObject | None = None
+        self._total: JsonObject | None = None
 
     def take(self, usage: JsonObject) -> None:
         """`thread/tokenUsage/updated`: the thread's total, and the last answer's share of it."""
-        self._total, last = as_object(usage.get("total")), as_object(usage.get("last"))
-        if self._before is None:
-            self._before = {key: self._total.get(key, 0) - last.get(key, 0) for key in USAGE}
+        self._total = total = as_object(usage.get("total"))
+        last = as_object(usage.get("last"))
+        if self.before is None:
+            self.before = {key: total.get(key, 0) - last.get(key, 0) for key in USAGE}
 
     def to_json(self) -> JsonObject | None:
-        if self._before is None:
+        if self.before is None or self._total is None:
             return None
-        return {name: self._total.get(key, 0) - self._before[key] for key, name in USAGE.items()}
+        total, before = self._total, self.before
+        return {name: total.get(key, 0) - before.get(key, 0) for key, name in USAGE.items()}
 
 
 def error_kind(error: Mapping[str, Any]) -> tuple[str, int | None]:
@@ -85,16 +106,30 @@ def error_kind(error: Mapping[str, Any]) -> tuple[str, int | None]:
     return (info if isinstance(info, str) else "other"), None
 
 
-def not_logged_in(why: str = "codex is not logged in") -> AuthRequired:
-    return AuthRequired(text=f"{why}: {_LOGIN}")
+def not_logged_in(why: str = "codex is not logged in", variable: str | None = None) -> AuthRequired:
+    """`variable` is what the model's provider takes its key from, where it has one of its own."""
+    return AuthRequired(text=f"{why}: {_VARIABLE.format(variable) if variable else _LOGIN}")
+
+
+def unauthorized(error: JsonObject, variable: str | None = None) -> AuthRequired | None:
+    """What an error says that only other credentials can mend; None for any other error."""
+    kind, status = error_kind(error)
+    message = str(error.get("message") or "")
+    if message.startswith(MISSING_VARIABLE):
+        named = message.partition("`")[2].partition("`")[0] or variable
+        return not_logged_in("codex has no credentials for its model", named)
+    if kind != "unauthorized" and status not in UNAUTHORIZED:
+        return None
+    said = f"HTTP {status}" if status is not None else message
+    return not_logged_in(f"codex's credentials were refused ({said})", variable)
 
 
 def failed(error: JsonObject, usage: JsonObject | None) -> Event:
     """The event of a turn that failed: auth_required, rejected or run_failed."""
+    if (refused := unauthorized(error)) is not None:
+        return refused
     kind, status = error_kind(error)
     message = str(error.get("message") or "codex gave no reason")
-    if kind == "unauthorized" or status in UNAUTHORIZED:
-        return not_logged_in(f"codex's credentials were refused ({message})")
     if kind in REFUSALS:
         return Rejected(message=message, reason=REASONS[kind])
     reason = REASONS.get(kind, "agent_error")
@@ -106,24 +141,40 @@ def failed(error: JsonObject, usage: JsonObject | None) -> Event:
 
 def completed(final: str | None, schema: JsonObject | None, usage: JsonObject | None) -> Event:
     """run_completed with the final answer, parsed where it is JSON; checked against `schema`."""
-    value, text = _parsed(final)
-    if schema is not None and (mismatch := text or _mismatch(value, schema)):
+    if schema is not None and (fault := mismatch(final, schema)):
         return RunFailed(
-            message=f"the final answer does not fit output_schema: {mismatch}",
+            message=f"the final answer does not fit output_schema: {fault}",
             reason="schema_mismatch",
             usage=usage,
             extra={"final_response": final},
         )
+    value, _ = _parsed(final)
     return RunCompleted(final_response=final, structured_output=value, usage=usage)
 
 
-def check_schema(schema: JsonObject) -> str | None:
-    """What is wrong with a JSON Schema; None when nothing is."""
-    try:
-        validators.validator_for(schema).check_schema(schema)
-    except exceptions.SchemaError as exc:
-        return exc.message
-    return None
+def lost(why: str, usage: JsonObject | None = None) -> RunFailed:
+    """The end of a run whose process, or whose thread, was gone."""
+    return RunFailed(
+        message=f"{why}; send a message in the same session to go on",
+        reason="interrupted",
+        usage=usage,
+        extra={"retryable": True},
+    )
+
+
+def refused(why: str) -> RunFailed:
+    """The end of a run that Codex did not take."""
+    return RunFailed(message=why, reason="agent_refused", extra={"retryable": False})
+
+
+def cancelled(reason: str) -> StatusChanged:
+    return StatusChanged(status=RunStatus.CANCELLED, reason=reason)
+
+
+def mismatch(final: str | None, schema: JsonObject) -> str | None:
+    """Why the final answer is not what was asked for; None when it is."""
+    value, fault = _parsed(final)
+    return fault or fault_of_output(value, schema)
 
 
 def _parsed(final: str | None) -> tuple[Any, str | None]:
@@ -133,11 +184,3 @@ def _parsed(final: str | None) -> tuple[Any, str | None]:
         return json.decode(final), None
     except ValueError:
         return None, "it is not JSON"
-
-
-def _mismatch(value: Any, schema: JsonObject) -> str | None:
-    errors: Iterator[exceptions.ValidationError] = validators.validator_for(schema)(
-        schema
-    ).iter_errors(value)
-    error = next(errors, None)
-    return None if error is None else f"{error.json_path}: {error.message}"

@@ -14,7 +14,7 @@ from gateway.core.extension import CodingRequest, EnvPolicy, PermissionMode, San
 from gateway.core.json import JsonObject
 from gateway.core.messages import DataPart, FilePart, Message, Part, TextPart
 from wrappers.adapter import Context, Turn, UnsupportedError
-from wrappers.codex.outcome import check_schema
+from wrappers.structured import fault_of_schema
 
 ASK_TOOL: Final = "ask_orchestrator"
 QUESTION_ID: Final = "answer"  # of the one question that `ask_orchestrator` asks
@@ -71,7 +71,7 @@ def refuse_unsupported(request: CodingRequest) -> None:
         raise UnsupportedError("limits.max_turns", "codex cannot limit its turns; use deadline_s")
     if limits is not None and limits.max_cost_usd is not None:
         raise UnsupportedError("limits.max_cost_usd", "codex reports no cost; use deadline_s")
-    if request.output_schema is not None and (wrong := check_schema(request.output_schema)):
+    if request.output_schema is not None and (wrong := fault_of_schema(request.output_schema)):
         raise UnsupportedError("output_schema", f"not a JSON Schema: {wrong}")
 
 
