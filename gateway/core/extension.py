@@ -121,8 +121,7 @@ CWD_MAX: Final = 1024  # characters; it stands in indexes, whose rows PostgreSQL
 
 
 class Parent(_Wire):
-    """The run from within which this one is asked for, as the caller knows it; `depth` is how
-    deep that run itself stands, 0 for one that no run asked for."""
+    """The run within which this one is asked for; `depth` is its own, 0 where no run asked for it."""
 
     run_id: Annotated[str, Field(max_length=64)]
     depth: Annotated[int, Field(ge=0)] = 0
@@ -179,7 +178,7 @@ class Question(_Wire):
 
 
 class PendingRequest(_Wire):
-    """Something the agent waits for. It is answered by its `request_id`.
+    """Something the agent, or its sub-agent `agent`, waits for; answered by its `request_id`.
 
     `default` is the option (or answer) taken when `expires_at` (ISO time) passes unanswered.
     For kind form `input.schema` is the JSON Schema of the answer's `answers`; for url `input.url`.
@@ -190,6 +189,7 @@ class PendingRequest(_Wire):
     title: str | None = None
     text: str
     tool: str | None = None
+    agent: str | None = None
     input: dict[str, Any] | None = None
     questions: tuple[Question, ...] = ()
     options: tuple[Option, ...] = ()

@@ -197,20 +197,26 @@ class Endpoint:
         self.requests.append(body)
         self.headers.append(dict(request.headers))
         script = read_script(body)
-        for step in script.steps:
+        for step in list(script.steps):
             if step.verb == "http" and (refusal := self._refusal(step, script)) is not None:
                 return refusal
+            if step.verb == "cut" and self._over(step.rest.split(), script):
+                script.steps.remove(step)
         stream = _Reply(str(body.get("model"))).stream(script)
         return StreamingResponse(stream, media_type="text/event-stream")
 
     def _refusal(self, step: Step, script: Script) -> Response | None:
         code, *times = step.rest.split()
-        self._refused[script.prompt] += 1
-        if times and self._refused[script.prompt] > int(times[0]):
+        if self._over(times, script):
             return None
         name = {"401": "invalid_api_key", "429": "rate_limit_exceeded"}.get(code, "server_error")
         error = {"message": f"scripted {code}", "type": "scripted", "code": name}
         return JSONResponse({"error": error}, status_code=int(code))
+
+    def _over(self, times: list[str], script: Script) -> bool:
+        """Whether a script has been refused as often as it wants to be."""
+        self._refused[script.prompt] += 1
+        return bool(times) and self._refused[script.prompt] > int(times[0])
 
 
 class _Server(uvicorn.Server):

@@ -8,19 +8,20 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
 from gateway.core.events import (
-    ArtifactAdded,
     CommandUpdated,
     Event,
     RunFailed,
     RunStarted,
     StatusChanged,
 )
-from gateway.core.extension import ABORT, Answer
+from gateway.core.extension import ABORT, DENY, Answer
 from gateway.core.json import JsonObject, as_object, merge_null
 from gateway.core.status import RunStatus
 from wrappers.adapter import Ask, Bound, Step, Withdraw
-from wrappers.codex import items, notices, outcome
+from wrappers.codex import diffs, items, notices, outcome, usage
 from wrappers.codex.deltas import Deltas
+from wrappers.codex.pending_items import PendingItems
+from wrappers.codex.repeats import Repeats
 from wrappers.codex.requests import Asked, ask
 from wrappers.codex.wire import Incoming
 
@@ -38,13 +39,16 @@ class TurnFold:
         self.asks: dict[str, Asked] = {}  # request id -> what is open
         self.sub_turns: dict[str, str] = {}  # sub-agent's thread -> its running turn
         self.plan: str | None = None  # proposed in plan mode
-        self.usage = outcome.Usage()
-        self._open: dict[str, tuple[JsonObject, str | None]] = {}
+        self.usage = outcome.Usage()  # the agent's own
+        self._sub_usage: dict[str, outcome.Usage] = {}  # by sub-agent's thread
+        self._open = PendingItems()
         self._output: Deltas[str] = Deltas()  # a command's, by its item id
+        self._diffs = diffs.TurnDiffs()
+        self._repeats = Repeats()
+        self._early: list[Step] | None = []  # said before the run's start; None: it has started
+        self._warned: set[str | None] = set()
         self._final: str | None = None
         self._last: str | None = None
-        self._diff = ""
-        self._started = False
         self._aborted = False
 
     @property
@@ -54,12 +58,17 @@ class TurnFold:
 
     @property
     def commands_open(self) -> bool:
-        return any(item.get("type") == "commandExecution" for item, _ in self._open.values())
+        return self._open.has("commandExecution")
 
     @property
     def waiting(self) -> str:
         """The run's status as far as Codex is concerned."""
         return RunStatus.INPUT_REQUIRED if self.asks else RunStatus.RUNNING
+
+    @property
+    def final(self) -> str | None:
+        """The turn's final answer so far: the last message that is no commentary, or any."""
+        return self._final or self._last
 
     def begin(self, turn: str) -> None:
         """A turn was started; what is said of others from now on is not this run's."""
@@ -76,7 +85,7 @@ class TurnFold:
             handle = _asked
         if handle is not None:
             return handle(self, message, author, now)
-        return [*notices.read(message, author, self.waiting)]
+        return self._noticed(notices.read(message, author, self.waiting))
 
     def flush(self, now: float) -> list[Step]:
         """The gathered pieces whose time has come."""
@@ -85,7 +94,9 @@ class TurnFold:
     def answered(self, answer: Answer) -> Asked | None:
         """The open request that `answer` closes; None when it is gone."""
         asked = self.asks.pop(answer.request_id, None)
-        self._aborted = self._aborted or (asked is not None and answer.choice == ABORT)
+        if asked is not None and answer.choice in (DENY, ABORT):
+            self._open.refuse(asked.item_id)
+            self._aborted = self._aborted or answer.choice == ABORT
         return asked
 
     def end(self, *, cancelled: bool, schema: JsonObject | None = None) -> list[Step]:
@@ -94,26 +105,30 @@ class TurnFold:
         last: Event
         match turn.get("status"):
             case "completed":
-                final = self._final or self._last
-                last = outcome.completed(final, schema, self.usage.to_json())
+                last = outcome.completed(self.final, schema, self.spent())
             case "failed":
-                last = outcome.failed(as_object(turn.get("error")), self.usage.to_json())
+                last = outcome.failed(as_object(turn.get("error")), self.spent())
             case _:
                 last = self._interrupted()
         if cancelled:
             last = _cancelled("cancelled_by_caller")
         left = "interrupted" if turn.get("status") != "completed" else "background"
-        return [*self.close(left), *self._artifact(), last]
+        return [*self.close(left), *self._diffs.artifacts(), last]
 
     def close(self, left: str) -> list[Step]:
         """End what is open: its items as `left`, its requests as withdrawn."""
-        steps: list[Step] = [self._piece(item_id, text) for item_id, text in self._output.rest()]
-        for item, author in self._open.values():
-            steps += items.left_open(item, author, left)
+        steps: list[Step] = [*(self._early or ())]
+        steps += [self._piece(item_id, text) for item_id, text in self._output.rest()]
+        for item, author, output in self._open.drain():
+            steps += items.left_open(item, author, left, output)
         steps += [Withdraw(request_id=request_id) for request_id in self.asks]
-        self._open.clear()
+        self._early = None
         self.asks.clear()
         return steps
+
+    def spent(self) -> JsonObject | None:
+        """The tokens of the run: the agent's own and its sub-agents'; None while none is known."""
+        return usage.summed([self.usage, *self._sub_usage.values()])
 
     def _interrupted(self) -> Event:
         if self._aborted:
@@ -121,24 +136,25 @@ class TurnFold:
         return RunFailed(
             message="codex interrupted the turn; send a message in the same session to go on",
             reason="interrupted",
-            usage=self.usage.to_json(),
+            usage=self.spent(),
         )
 
-    def _artifact(self) -> list[Step]:
-        if not self._diff:
-            return []
-        part: JsonObject = {"text": self._diff, "mediaType": "text/x-diff"}
-        diff = ArtifactAdded(
-            artifact_id="turn-diff",
-            name="turn.diff",
-            description="All file changes of the run as one diff",
-            parts=[part],
-            text=self._diff,
-        )
-        return [diff]
+    def _noticed(self, events: list[Event]) -> list[Step]:
+        """What is said beside the work: after the run's start, and a warning once."""
+        steps: list[Step] = []
+        for event in events:
+            if isinstance(event, StatusChanged) and event.reason == notices.WARNING:
+                if event.message in self._warned:
+                    continue
+                self._warned.add(event.message)
+            steps.append(event)
+        if self._early is None:
+            return steps
+        self._early += steps
+        return []
 
     def _piece(self, item_id: str, text: str) -> Step:
-        item, author = self._open.get(item_id, ({}, None))
+        item, author = self._open.get(item_id)
         extra = merge_null({"status": "in_progress", "agent": author})
         command = item.get("command")
         return CommandUpdated(command=command, output=text, tool_use_id=item_id, extra=extra)
@@ -150,54 +166,84 @@ class TurnFold:
         if author is not None:
             self.sub_turns[author] = turn
             return []
-        if self._started:
+        if self._early is None:
             return []
-        self._started = True
+        early, self._early = self._early, None
         ids: JsonObject = {"thread_id": self.thread, "turn_id": turn}
         running = StatusChanged(status=RunStatus.RUNNING, extra={"thread_id": self.thread})
-        return [Bound(vendor_session=self.thread), RunStarted(extra=ids), running]
+        return [Bound(vendor_session=self.thread), RunStarted(extra=ids), running, *early]
 
     def turn_completed(self, message: Incoming, author: str | None, now: float) -> list[Step]:
-        if author is not None:
-            self.sub_turns.pop(author, None)
-        else:
-            self.ended = as_object(message.params.get("turn"))
-        return []
+        turn = as_object(message.params.get("turn"))
+        if author is None:
+            self.ended = turn
+            return []
+        self.sub_turns.pop(author, None)
+        return self._noticed(notices.sub_agent_ended(turn, author, self.waiting))
 
     def item_started(self, message: Incoming, author: str | None, now: float) -> list[Step]:
         item = as_object(message.params.get("item"))
-        self._open[str(item.get("id"))] = (item, author)
+        self._open.begin(item, author)
         return [*items.started(item, author)]
 
     def item_completed(self, message: Incoming, author: str | None, now: float) -> list[Step]:
         item = as_object(message.params.get("item"))
         if (self.ended or {}).get("status") == "interrupted" and item.get("status") == "failed":
             item = {**item, "status": "interrupted"}  # it was killed; its exit code varies
-        item_id, kind = str(item.get("id")), item.get("type")
-        self._open.pop(item_id, None)
-        self._output.take(item_id)  # the whole follows here
-        if author is None and kind == "agentMessage" and not item.get("questions"):
-            self._last = str(item.get("text") or "")
-            if item.get("phase") in (None, "final_answer"):
-                self._final = self._last
-        if author is None and kind == "plan":
-            self.plan = str(item.get("text") or "")
+        item = self._open.end(item)
+        self._output.take(str(item.get("id")))  # the whole follows here
+        if author is None:
+            self._answered_with(item)
+        if self._repeats.seen(item, author):
+            return []
         return [*items.finished(item, author)]
 
+    def _answered_with(self, item: JsonObject) -> None:
+        text = str(item.get("text") or "")
+        if item.get("type") == "plan":
+            self.plan = text
+        if item.get("type") == "agentMessage" and not item.get("questions"):
+            self._last = text
+            if item.get("phase") in (None, "final_answer"):
+                self._final = text
+
     def output(self, message: Incoming, author: str | None, now: float) -> list[Step]:
-        text = str(message.params.get("delta") or "")
-        self._output.add(str(message.params.get("itemId")), text, now)
+        item_id, text = str(message.params.get("itemId")), str(message.params.get("delta") or "")
+        self._open.hear(item_id, text)
+        self._output.add(item_id, text, now)
         return self.flush(now)
 
+    def typed(self, message: Incoming, author: str | None, now: float) -> list[Step]:
+        """Something was written to a command that runs, or it was looked at (empty)."""
+        item_id = str(message.params.get("itemId"))
+        item, _ = self._open.get(item_id)
+        if not item:
+            return []
+        extra = merge_null({"status": "in_progress", "agent": author})
+        typed = {"input": text} if (text := message.params.get("stdin")) else {}
+        command = item.get("command")
+        return [CommandUpdated(command=command, tool_use_id=item_id, extra={**extra, **typed})]
+
     def diff(self, message: Incoming, author: str | None, now: float) -> list[Step]:
-        if author is None:
-            self._diff = str(message.params.get("diff") or "")
+        self._diffs.take(author, message.turn, str(message.params.get("diff") or ""))
         return []
 
     def tokens(self, message: Incoming, author: str | None, now: float) -> list[Step]:
-        if author is None:
-            self.usage.take(as_object(message.params.get("tokenUsage")))
+        spent = self.usage
+        if author is not None:
+            spent = self._sub_usage.setdefault(author, outcome.Usage())
+        counts = as_object(message.params.get("tokenUsage"))
+        if spent.before is None and self._open.has("contextCompaction"):
+            # Before it compacts Codex repeats the last count of the turn before.
+            spent.before = as_object(counts.get("total"))
+        spent.take(counts)
+        self._repeats.whole(author)
         return []
+
+    def error(self, message: Incoming, author: str | None, now: float) -> list[Step]:
+        if message.params.get("willRetry"):
+            self._repeats.cut(author)
+        return self._noticed(notices.read(message, author, self.waiting))
 
     def resolved(self, message: Incoming, author: str | None, now: float) -> list[Step]:
         number = message.params.get("requestId")
@@ -209,13 +255,17 @@ class TurnFold:
     def asked(self, message: Incoming, author: str | None, now: float) -> list[Step]:
         if message.request_id is None:
             return []
-        item, _ = self._open.get(str(message.params.get("itemId")), ({}, None))
+        item, _ = self._open.get(str(message.params.get("itemId")))
+        params = message.params
+        if as_object(params.get("_meta")).get("codex_approval_kind") == "mcp_tool_call":
+            item, params = self._open.about(params, author)
         found = ask(
             message.method,
-            message.params,
+            params,
             message.request_id,
-            changes=items.changes(item),
+            changes=diffs.changes(item),
             author=author,
+            item_id=item.get("id"),
         )
         if found is None:
             return []
@@ -236,6 +286,8 @@ _HANDLES: Final[Mapping[str, Handle]] = {
     "turn/diff/updated": TurnFold.diff,
     "thread/tokenUsage/updated": TurnFold.tokens,
     "serverRequest/resolved": TurnFold.resolved,
+    "error": TurnFold.error,
+    "item/commandExecution/terminalInteraction": TurnFold.typed,
     OUTPUT_DELTA: TurnFold.output,
 }
 HANDLED: Final = frozenset(_HANDLES)

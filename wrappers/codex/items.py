@@ -14,10 +14,9 @@ from gateway.core.events import (
     FileChanged,
     MessageAdded,
     Reasoning,
-    ToolFinished,
-    ToolStarted,
 )
 from gateway.core.json import JsonObject, as_object, merge_null
+from wrappers.codex import diffs, tools
 
 STATUSES: Final[Mapping[str, str]] = {
     "inProgress": "in_progress",
@@ -42,44 +41,28 @@ def finished(item: JsonObject, author: str | None) -> list[Event]:
     return _FINISHED.get(str(item.get("type")), _unknown)(item, author)
 
 
-def left_open(item: JsonObject, author: str | None, status: str) -> list[Event]:
-    """The end of an item whose turn ended before it did: `background` or `interrupted`."""
+def left_open(item: JsonObject, author: str | None, status: str, output: str = "") -> list[Event]:
+    """The end of an item whose turn ended before it did: `background` or `interrupted`.
+
+    `output` is what a command was heard to say.
+    """
     match item.get("type"):
         case "commandExecution":
-            output = str(item.get("aggregatedOutput") or "")
             return [
                 CommandFinished(
                     command=item.get("command"),
-                    output=output,
+                    output=str(item.get("aggregatedOutput") or output),
                     status=status,
                     tool_use_id=item.get("id"),
                     extra=_by(author),
                 )
             ]
         case "fileChange":
-            return [FileChanged(changes=changes(item), status=status, extra=_by(author))]
-        case kind if kind in _TOOLS:
-            return [_tool_finished(item, author, status)]
+            return _file_changed({**item, "status": status}, author)
+        case kind if kind in tools.TOOLS:
+            return tools.finished(item, _by(author), status)
         case _:
             return []
-
-
-def changes(item: JsonObject) -> list[JsonObject]:
-    """The changes of a patch as {path, kind, diff, move_path?}."""
-    found: list[JsonObject] = []
-    for change in map(as_object, item.get("changes") or ()):
-        kind = as_object(change.get("kind"))
-        found.append(
-            merge_null(
-                {
-                    "path": change.get("path"),
-                    "kind": kind.get("type"),
-                    "diff": change.get("diff"),
-                    "move_path": kind.get("move_path"),
-                }
-            )
-        )
-    return found
 
 
 def status_of(item: JsonObject) -> str | None:
@@ -150,70 +133,20 @@ def _command_finished(item: JsonObject, author: str | None) -> list[Event]:
 
 def _file_changed(item: JsonObject, author: str | None) -> list[Event]:
     extra = _by(author, tool_use_id=item.get("id"))
-    return [FileChanged(changes=changes(item), status=status_of(item), extra=extra)]
-
-
-# Items that are a tool's call: type -> (server, tool) where the item does not say it itself.
-_TOOLS: Final[Mapping[str, tuple[str, str]]] = {
-    "mcpToolCall": ("", ""),
-    "dynamicToolCall": ("codex", ""),
-    "functionCallOutput": ("codex", ""),
-    "webSearch": ("codex", "web_search"),
-    "imageView": ("codex", "view_image"),
-    "imageGeneration": ("codex", "image_generation"),
-    "sleep": ("codex", "sleep"),
-    "collabAgentToolCall": ("codex", "agent"),
-    "subAgentActivity": ("codex", "agent"),
-    "contextCompaction": ("codex", "compaction"),
-    "enteredReviewMode": ("codex", "review"),
-    "exitedReviewMode": ("codex", "review"),
-}
-# Members of tool items that are carried on under their own names, and those that make `result`.
-_SHOWN: Final = ("prompt", "model", "agentThreadId", "receiverThreadIds", "kind", "success")
-_RESULTS: Final = ("result", "contentItems", "results", "output", "savedPath", "review")
-
-
-def _tool(item: JsonObject) -> tuple[str, JsonObject]:
-    server, tool = _TOOLS[str(item["type"])]
-    arguments = item.get("arguments")
-    if arguments is None:
-        asked = {key: item.get(key) for key in ("query", "path", "action", "durationMs")}
-        arguments = merge_null(asked) or None
-    shown = {_snake(key): item.get(key) for key in _SHOWN}
-    return str(item.get("tool") or item.get("name") or tool), {
-        "server": item.get("server") or server,
-        "arguments": arguments,
-        **shown,
-    }
+    return [FileChanged(changes=diffs.changes(item), status=status_of(item), extra=extra)]
 
 
 def _tool_started(item: JsonObject, author: str | None) -> list[Event]:
-    name, extra = _tool(item)
-    return [ToolStarted(tool=name, tool_use_id=item.get("id"), extra=_by(author, **extra))]
-
-
-def _tool_finished(item: JsonObject, author: str | None, status: str | None = None) -> Event:
-    name, extra = _tool(item)
-    result = next((item[key] for key in _RESULTS if item.get(key) is not None), None)
-    return ToolFinished(
-        tool=name,
-        status=status or status_of(item) or "completed",
-        tool_use_id=item.get("id"),
-        extra=_by(author, **extra, result=result, error=item.get("error")),
-    )
+    return tools.started(item, _by(author))
 
 
 def _tool_ended(item: JsonObject, author: str | None) -> list[Event]:
-    return [_tool_finished(item, author)]
-
-
-def _snake(name: str) -> str:
-    return "".join(f"_{char.lower()}" if char.isupper() else char for char in name)
+    return tools.finished(item, _by(author), status_of(item) or "completed")
 
 
 _STARTED: Final[Mapping[str, ToEvents]] = {
     "commandExecution": _command_started,
-    **dict.fromkeys(_TOOLS, _tool_started),
+    **dict.fromkeys(tools.TOOLS, _tool_started),
 }
 _FINISHED: Final[Mapping[str, ToEvents]] = {
     "agentMessage": _agent_message,
@@ -223,6 +156,6 @@ _FINISHED: Final[Mapping[str, ToEvents]] = {
     "reasoning": _reasoning,
     "commandExecution": _command_finished,
     "fileChange": _file_changed,
-    **dict.fromkeys(_TOOLS, _tool_ended),
+    **dict.fromkeys(tools.TOOLS, _tool_ended),
 }
 ITEM_TYPES: Final = frozenset(_FINISHED)

@@ -18,12 +18,12 @@ STEP_STATUSES: Final[Mapping[str, str]] = {
 WARNINGS: Final = frozenset(
     {"configWarning", "deprecationNotice", "guardianWarning", "model/rerouted", "warning"}
 )
+WARNING: Final = "warning"  # the reason of their events
 # Known, and nothing to a run: other features, other clients, or said by an item as well.
 IGNORED: Final = frozenset(
     {
         "autoApprovalReview/strictReviewRequired",
         "item/agentMessage/delta",
-        "item/commandExecution/terminalInteraction",
         "item/fileChange/outputDelta",
         "item/fileChange/patchUpdated",
         "item/plan/delta",
@@ -85,25 +85,49 @@ def _error(params: JsonObject, author: str | None, status: str) -> list[Event]:
     if not params.get("willRetry"):
         return []  # `turn/completed` brings it again
     text = str(as_object(params.get("error")).get("message") or "the model did not answer")
-    return [StatusChanged(status=status, reason="retrying", message=text)]
+    return [_said(status, "retrying", text, author)]
 
 
 def _progress(params: JsonObject, author: str | None, status: str) -> list[Event]:
-    extra = merge_null({"item_id": params.get("itemId"), "agent": author})
     text = str(params.get("message") or "")
-    return [StatusChanged(status=status, reason="progress", message=text, extra=extra)]
+    return [_said(status, "progress", text, author, item_id=params.get("itemId"))]
 
 
 def _warning(params: JsonObject, author: str | None, status: str) -> list[Event]:
     text = params.get("message") or params.get("summary") or params.get("reason") or "unspecified"
-    return [StatusChanged(status=status, reason="warning", message=str(text))]
+    return [_said(status, WARNING, str(text), author)]
+
+
+def _rerouted(params: JsonObject, author: str | None, status: str) -> list[Event]:
+    text = f"model {params.get('fromModel')} was replaced by {params.get('toModel')}"
+    why = params.get("reason")
+    return [_said(status, WARNING, f"{text} ({why})" if why else text, author)]
 
 
 def _mcp_startup(params: JsonObject, author: str | None, status: str) -> list[Event]:
     if params.get("status") != "failed":
         return []
-    text = f"MCP server {params.get('name')} did not start"
-    return [StatusChanged(status=status, reason="warning", message=text)]
+    why = params.get("error")
+    name = params.get("name")
+    text = f"MCP server {name} did not start" + (f": {why}" if why else "")
+    if params.get("failureReason") == "reauthenticationRequired":
+        text += f"; log in to it with `codex mcp login {name}`"
+    return [_said(status, WARNING, text, author)]
+
+
+def sub_agent_ended(turn: JsonObject, author: str, status: str) -> list[Event]:
+    """What the end of a sub-agent's turn tells: its failure, which is not the run's."""
+    if turn.get("status") != "failed":
+        return []
+    why = as_object(turn.get("error")).get("message") or "no reason given"
+    return [_said(status, WARNING, f"a sub-agent failed: {why}", author)]
+
+
+def _said(
+    status: str, reason: str, text: str, author: str | None, item_id: str | None = None
+) -> Event:
+    extra = merge_null({"item_id": item_id, "agent": author})
+    return StatusChanged(status=status, reason=reason, message=text, extra=extra)
 
 
 HANDLED: Final[Mapping[str, ToEvents]] = {
@@ -112,4 +136,5 @@ HANDLED: Final[Mapping[str, ToEvents]] = {
     "mcpServer/startupStatus/updated": _mcp_startup,
     "turn/plan/updated": _todo,
     **dict.fromkeys(WARNINGS, _warning),
+    "model/rerouted": _rerouted,
 }

@@ -51,6 +51,7 @@ class Asked:
     method: str
     params: JsonObject
     author: str | None = None
+    item_id: str | None = None  # what it is about, where that is known
 
     def reply(self, answer: Answer) -> JsonObject:
         return METHODS[self.method][1](self.params, answer)
@@ -69,10 +70,12 @@ def ask(
     *,
     changes: list[JsonObject],
     author: str | None = None,
+    item_id: str | None = None,
 ) -> Asked | None:
     """The open request a server request is; None when it is none that a caller can answer.
 
-    `changes` are those of the patch under review: its request does not repeat them.
+    `changes` are those of the patch under review: its request does not repeat them. `author` is
+    the sub-agent that asks.
     """
     if method not in METHODS:
         return None
@@ -81,7 +84,14 @@ def ask(
     pending = METHODS[method][0](f"{turn[-12:]}-{rpc_id}", params, changes)
     if pending is None:
         return None
-    return Asked(pending=pending, rpc_id=rpc_id, method=method, params=params, author=author)
+    return Asked(
+        pending=pending.model_copy(update={"agent": author}),
+        rpc_id=rpc_id,
+        method=method,
+        params=params,
+        author=author,
+        item_id=item_id,
+    )
 
 
 # -- permissions -------------------------------------------------------------------------------

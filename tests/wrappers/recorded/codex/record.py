@@ -77,11 +77,13 @@ async def record(
 
 
 async def _play(scenario: Scenario, bench: Bench) -> None:
-    session = await bench.open()
+    session, at = await bench.open(), scenario.at
     with anyio.fail_after(PATIENCE_S):
         for said in scenario.says:
             async for step in session.run(turn_of(said, **scenario.request)):
-                await scenario.on_step(session, step)
+                if at is not None and isinstance(step, at):
+                    await scenario.act(session)
+                    at = None
                 if isinstance(step, Ask) and scenario.reply is not None:
                     await session.answer(scenario.reply(step.request))
 
@@ -97,6 +99,7 @@ def _desk(scenario: Scenario) -> str:
 def _stable(tape: Tape, folder: Path) -> Stable:
     stable = Stable(IDS, FIXED)
     stable.place(str(folder), "/folder")
+    stable.place(folder.name, "folder")  # a diff's paths begin somewhere else
     for line in tape.log:
         params = as_object(line.get("params"))
         for thread in (line.get("fold"), line.get("thread")):

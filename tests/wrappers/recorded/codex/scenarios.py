@@ -15,7 +15,7 @@ from tests.models.openai_script import PIXEL
 from wrappers.adapter import AgentSession, Ask, Step
 
 Reply: TypeAlias = Callable[[PendingRequest], Answer]
-OnStep: TypeAlias = Callable[[AgentSession, Step], Awaitable[None]]
+Act: TypeAlias = Callable[[AgentSession], Awaitable[None]]
 
 
 def choose(option: str, message: str | None = None) -> Reply:
@@ -38,35 +38,26 @@ def choose(option: str, message: str | None = None) -> Reply:
     return reply
 
 
-async def _leave_alone(session: AgentSession, step: Step) -> None:
-    """Most callers only read."""
+async def _cancel(session: AgentSession) -> None:
+    await session.cancel()
 
 
-async def _cancel_at_work(session: AgentSession, step: Step) -> None:
-    if isinstance(step, CommandUpdated):
-        await session.cancel()
-
-
-async def _cancel_when_asked(session: AgentSession, step: Step) -> None:
-    if isinstance(step, Ask):
-        await session.cancel()
-
-
-async def _steer_at_work(session: AgentSession, step: Step) -> None:
-    if isinstance(step, CommandStarted):
-        await session.steer(user_text("m-2", "mind the gap"))
+async def _steer(session: AgentSession) -> None:
+    await session.steer(user_text("m-2", "mind the gap"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
     """`says` are the messages of as many runs in one context; `request` what each asks for.
 
+    At the first step of the type `at` the caller does `act`.
     `desk`: the MCP server of tests/models/mcp_desk.py is there. `settings`: lines for the top of
     """
 
     says: tuple[str, ...]
     reply: Reply | None = field(default_factory=lambda: choose("allow"))
-    on_step: OnStep = _leave_alone
+    at: type[Step] | None = None
+    act: Act = _cancel
     request: Mapping[str, Any] = field(default_factory=dict[str, Any])
     desk: bool = False
     settings: str = ""
@@ -114,9 +105,12 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "command": Scenario(says=_script("@sh echo hi; echo ho >&2", "@say done")),
     "command_failing": Scenario(says=_script("@sh echo so; exit 3", "@say went on")),
     "command_output": Scenario(says=_script(f"@sh {_SLOW}", "@say done")),
-    "command_background": Scenario(says=_script("@background 300 echo up; sleep 30", "@say done")),
+    "command_background": Scenario(
+        says=_script("@background 700 while echo up; do sleep 0.2; done", "@say done")
+    ),
     "command_interrupted": Scenario(
-        says=_script("@sh echo up; sleep 30", "@say no"), on_step=_cancel_at_work
+        says=_script("@sh while echo up; do sleep 0.2; done", "@say no"),
+        at=CommandUpdated,
     ),
     "command_input": Scenario(
         says=_script(
@@ -144,7 +138,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "cancelled_asking": Scenario(
         says=_script("@sh touch made", "@say no"),
         reply=None,
-        on_step=_cancel_when_asked,
+        at=Ask,
         request=_ASK,
     ),
     "patch": Scenario(says=_script("@patch a.txt one\\ntwo", f"@rawpatch {_UPDATE}", "@say done")),
@@ -219,10 +213,12 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         says=_script(_kid("@sh touch made", "@say kid done"), "@say all done"), request=_ASK
     ),
     "sub_agent_left": Scenario(
-        says=_script(_kid("@sh echo up; sleep 30", "@say kid done"), "@say no"),
-        on_step=_cancel_at_work,
+        says=_script(_kid("@sh while echo up; do sleep 0.2; done", "@say kid done"), "@say no"),
+        at=CommandUpdated,
     ),
-    "steered": Scenario(says=_script("@sh sleep 0.5; echo up", "@results"), on_step=_steer_at_work),
+    "steered": Scenario(
+        says=_script("@sh sleep 0.5; echo up", "@results"), at=CommandStarted, act=_steer
+    ),
     "searched": Scenario(says=_script("@search the weather", "@say rain")),
     "image_viewed": Scenario(
         says=_script(
@@ -231,12 +227,11 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
             "@say a dot",
         )
     ),
-    "slept": Scenario(says=_script('@tool sleep {"duration_ms": 50}', "@say awake")),
     "compacted": Scenario(
         says=("@tokens 9000\n@say one", "@say two"),
         settings="model_auto_compact_token_limit = 8000",
     ),
-    "retried": Scenario(says=_script("@http 500 1", "@say got through")),
+    "retried": Scenario(says=_script("@note half", "@cut 1", "@say whole")),
     "cut": Scenario(says=_script("@note half", "@cut")),
     "refused": Scenario(says=_script("@http 401")),
     "rate_limited": Scenario(says=_script("@http 429")),
