@@ -19,6 +19,7 @@ import signal
 import sys
 import time
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -33,10 +34,13 @@ VARIABLE: Final = "A2A_PROCESS_TREE"
 # instance and 18 of the tree.
 BASE: Final = 1 << 62
 OPEN_BITS: Final = {1: 34, 2: 18, 4: 0}  # parts of a mark -> bits of the limit that it leaves open
+PR_SET_NAME: Final = 15  # linux/prctl.h
+NAME: Final = b"a2a-sweeper"  # in ps and top, and out of the way of a `killall python3`
 DONE: Final = b"."
 LOOK_S: Final = 0.05
 CLEAN: Final = 3  # looks in a row that find nobody: one process may fork and exit during a look
 SWEEP_S: Final = 5.0  # what a fork bomb may take; who hangs in the kernel is left to it
+TICKS: Final = os.sysconf("SC_CLK_TCK")  # a second
 DEAD: Final = (b"Z", b"X")
 
 
@@ -50,40 +54,77 @@ def _bits(text: str, number: int) -> int:
     return zlib.crc32(text.encode()) >> (32 - number)
 
 
-def sweep(mark: str, within_s: float = SWEEP_S) -> int:
+def sweep(mark: str) -> int:
     """Kill every process of `mark`, until nobody is found any more. How many there were."""
-    until = time.monotonic() + within_s
-    killed: set[int] = set()
-    clean = 0
-    while clean < CLEAN and time.monotonic() < until:
-        found = _kill(mark)
-        killed |= found
-        clean = 0 if found else clean + 1
-    return len(killed)
+    return _kill(lambda pid: is_marked(pid, mark))
 
 
-def _kill(mark: str) -> set[int]:
-    """One pass that kills each as it finds it, the youngest first: they may fork and exit."""
-    found: set[int] = set()
-    for pid in _pids():
-        if not is_marked(pid, mark):
-            continue
-        with suppress(OSError):
-            handle = os.pidfd_open(pid)
-            try:
-                if is_marked(pid, mark):  # still the process that was looked at
-                    signal.pidfd_send_signal(handle, signal.SIGKILL)
-                    found.add(pid)
-            finally:
-                os.close(handle)
-    return found
+def sweep_part(mark: str, since: float) -> int:
+    """Kill every process of `mark`, a part of a tree, and what else must be of it. How many.
+
+    A part has no limit of its own. So a process of the tree that has thrown away its environment,
+    and its parents, is taken for one of the part that started others after `since` (see `now`);
+    when another part did so, too, nobody can tell, and it stays.
+    """
+    killed = sweep(mark)
+    tree = mark.rpartition("/")[0]
+    if any(_is_named_below(pid, tree, since) for pid in _pids()):
+        return killed
+    return killed + _kill(lambda pid: _is_nameless(pid, tree, since))
+
+
+def now() -> float:
+    """Seconds since the machine was started, in the kernel's ticks."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return int(time.clock_gettime(clock) * TICKS) / TICKS
 
 
 def is_marked(pid: int, mark: str) -> bool:
     """Whether it lives and belongs to `mark` or to a part of it."""
     with suppress(OSError):
-        return (_has_limit(pid, mark) or _has_variable(pid, mark)) and not _is_dead(pid)
+        if _has_limit(pid, mark) or _within(_mark_of(pid), mark):
+            return _started(pid) > 0
     return False
+
+
+def _is_named_below(pid: int, tree: str, since: float) -> bool:
+    with suppress(OSError):
+        named = _mark_of(pid)
+        return named != tree and _within(named, tree) and _started(pid) >= since
+    return False
+
+
+def _is_nameless(pid: int, tree: str, since: float) -> bool:
+    with suppress(OSError):
+        return _has_limit(pid, tree) and _started(pid) >= since and not _mark_of(pid)
+    return False
+
+
+def _kill(is_wanted: Callable[[int], bool]) -> int:
+    until = time.monotonic() + SWEEP_S
+    killed: set[int] = set()
+    clean = 0
+    while clean < CLEAN and time.monotonic() < until:
+        found = {pid for pid in _pids() if is_wanted(pid) and _kill_one(pid, is_wanted)}
+        killed |= found
+        clean = 0 if found else clean + 1
+    return len(killed)
+
+
+def _kill_one(pid: int, is_wanted: Callable[[int], bool]) -> bool:
+    with suppress(OSError):
+        handle = os.pidfd_open(pid)
+        try:
+            if is_wanted(pid):  # still the process that was looked at
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+                return True
+        finally:
+            os.close(handle)
+    return False
+
+
+def _within(named: str, mark: str) -> bool:
+    return named == mark or named.startswith(f"{mark}/")
 
 
 def _has_limit(pid: int, mark: str) -> bool:
@@ -96,16 +137,18 @@ def _has_limit(pid: int, mark: str) -> bool:
     return False
 
 
-def _has_variable(pid: int, mark: str) -> bool:
+def _mark_of(pid: int) -> str:
+    """What its environment says."""
     with open(f"/proc/{pid}/environ", "rb") as file:
-        environment = b"\0" + file.read() + b"\0"
-    text = f"\0{VARIABLE}={mark}".encode()
-    return text + b"\0" in environment or text + b"/" in environment
+        _, found, rest = (b"\0" + file.read()).partition(f"\0{VARIABLE}=".encode())
+    return rest.partition(b"\0")[0].decode(errors="replace") if found else ""
 
 
-def _is_dead(pid: int) -> bool:
+def _started(pid: int) -> float:
+    """When, as `now` counts; 0 for a dead one (proc(5), fields 3 and 22)."""
     with open(f"/proc/{pid}/stat", "rb") as file:
-        return file.read().rpartition(b")")[2].split()[0] in DEAD
+        fields = file.read().rpartition(b")")[2].split()
+    return 0 if fields[0] in DEAD else int(fields[19]) / TICKS
 
 
 def _pids() -> list[int]:
@@ -117,9 +160,17 @@ def _pids() -> list[int]:
     return [pid for pid in reversed(found) if pid != os.getpid()]
 
 
+def _name_process() -> None:
+    with suppress(ImportError, OSError, AttributeError):
+        import ctypes  # noqa: PLC0415 - only the script needs it
+
+        ctypes.CDLL(None).prctl(PR_SET_NAME, NAME, 0, 0, 0)
+
+
 def main(mark: str, grace_ms: str) -> None:
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)
+    _name_process()
     last = b""
     while news := os.read(0, 16):
         last = news
