@@ -6,6 +6,7 @@ a 0600 file, and go to the agent's own origin only.
 """
 
 import asyncio
+import hmac
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -22,15 +23,17 @@ from gateway.core.extension import CodingRequest
 from gateway.core.face.tokens import TokenError, read_token
 from gateway.core.json import JsonObject
 from gateway.core.secrets import Mask, is_secret_name
-from gateway.errors import UnknownAgentError
+from gateway.errors import AgentUnreachableError, NameTakenError, UnknownAgentError
 from gateway.home import Home, read_private, read_published, write_private
 from gateway.launcher import Launcher
 from gateway.registration import (
     KEYS,
+    Enrolled,
     Registration,
     name_for,
     read_registration,
     read_token_reference,
+    stored_registration,
 )
 
 REMOTE: Final = "remote_a2a"  # the backend of agents by URL
@@ -79,7 +82,7 @@ class Registry:
         self._entries: dict[str, _Entry] = {name: _Entry() for name in local}
         for name, stored in (read_private(home.registry) or {}).items():
             try:
-                entry = _Entry(Registration.model_validate(stored))
+                entry = _Entry(stored_registration(stored))
             except ValidationError:
                 logger.warning("registry.json: %r is not readable and was left out", name)
                 continue
@@ -155,6 +158,11 @@ class Registry:
             if entry.registration is None or not entry.registration.same_agent(registration):
                 taken.add(name)
                 continue
+            if isinstance(entry.registration, Enrolled):
+                if not entry.registration.stopped and not registration.has_credentials:
+                    return name
+                taken.add(name)
+                continue
             registration = registration.with_credentials_of(entry.registration)
             if entry.registration == registration:
                 return name
@@ -163,6 +171,28 @@ class Registry:
         entry.registration, entry.known = registration, None
         self._store()
         return name
+
+    def enrol(self, name: str, enrolled: Enrolled) -> None:
+        """An agent that registers itself, or says that it stopped.
+
+        Raises: NameTakenError, unless the name is free or its own.
+        """
+        entry = self._entries.get(name)
+        if entry is not None:
+            known = entry.registration
+            own = isinstance(known, Enrolled) and hmac.compare_digest(
+                known.key_digest, enrolled.key_digest
+            )
+            if not own:
+                raise NameTakenError(name)
+        if enrolled.auth_token is not None:
+            self._mask.add(enrolled.auth_token)
+        for other in self._entries.values():  # whoever was at this URL is there no more
+            if isinstance(known := other.registration, Enrolled) and known.same_agent(enrolled):
+                other.registration = known.model_copy(update={"stopped": True})
+        entry = self._entries.setdefault(name, _Entry())
+        entry.registration, entry.known = enrolled, None
+        self._store()
 
     def _store(self) -> None:
         stored = {
@@ -208,7 +238,10 @@ class Registry:
 
     def forget(self, name: str) -> None:
         """Read the agent's card anew at its next use: its link failed, it may have changed."""
-        self._entry(name).known = None
+        entry = self._entry(name)
+        entry.known = None
+        if entry.registration is None:
+            self._launcher.doubt(name)
 
     async def _address(
         self, name: str, registration: Registration | None
@@ -216,6 +249,9 @@ class Registry:
         if registration is None:
             running = await self._launcher.ensure(name)
             return running.base_url, _bearer(running.token)
+        if isinstance(registration, Enrolled) and registration.stopped:
+            why = "it said that it stops, and registers again when it starts"
+            raise AgentUnreachableError(name, registration.agent_url, why)
         if registration.auth_token is not None:
             token = read_token_reference(registration.auth_token, self._variable)
         elif "authorization" in {header.lower() for header in registration.headers}:

@@ -34,6 +34,7 @@ from gateway.core.store.listing import RunQuery
 from gateway.core.store.open import password_of
 from gateway.core.tasks import Tasks
 from gateway.drivers import AgentDriver
+from gateway.enrolment import Enrolments, Registrars, is_enrolment
 from gateway.errors import BridgeError, ExposureError
 from gateway.faces import PREFIX, Faces
 from gateway.home import Home
@@ -105,8 +106,9 @@ class Bridge:
 class Site:
     """Every path of the gateway; knows when somebody last asked for one."""
 
-    def __init__(self, faces: Faces, bridge: Bridge) -> None:
+    def __init__(self, faces: Faces, bridge: Bridge, enrolments: ASGIApp) -> None:
         self._faces = faces
+        self._enrolments = enrolments
         self._bridge = bridge
         self._rest = Router(routes=[health_route(APPLICATION, version(APPLICATION))])
         self._open = 0
@@ -119,7 +121,9 @@ class Site:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
         app: ASGIApp = self._rest
-        if path.startswith(PREFIX):
+        if is_enrolment(scope):
+            app = self._enrolments
+        elif path.startswith(PREFIX):
             app = self._faces
         elif path == MCP_PATH or path.startswith(MCP_PATH + "/"):
             app = self._bridge
@@ -141,7 +145,10 @@ async def agents(
     """The registry with its HTTP clients and wrappers; both end with it."""
     clients = Clients()
     launcher = Launcher(
-        home, environment=wrapper_environment(settings), timeout_s=settings.launch_timeout_s
+        home,
+        environment=wrapper_environment(settings),
+        timeout_s=settings.launch_timeout_s,
+        idle_exit_s=settings.agent_idle_exit_s,
     )
     try:
         yield Registry(
@@ -213,7 +220,8 @@ async def _serve(  # the parts of the house, each once
     on_ready: Callable[[str], None],
 ) -> None:
     bridge = Bridge()
-    site = Site(faces, bridge)
+    site = Site(faces, bridge, Enrolments(registry))
+    registrars = Registrars(ensure_token(home.register_token_file))
     with ExitStack() as published:
 
         def ready(url: str) -> None:
@@ -225,7 +233,8 @@ async def _serve(  # the parts of the house, each once
             if settings.idle_exit_s is not None:
                 idle = _stop_when_idle(site, tasks, listener, settings.idle_exit_s)
                 beside.append(group.create_task(idle, name="idle"))
-            await listener.serve(Guard(site, token=token), on_ready=ready)
+            guard = Guard(site, token=token, others=registrars.holder)
+            await listener.serve(guard, on_ready=ready)
             for task in beside:
                 task.cancel()
 

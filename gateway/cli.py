@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from gateway.core.errors import CoreError
 from gateway.core.extension import describe
+from gateway.core.face.tokens import TokenError, ensure_token
 from gateway.home import Home, Published
 from gateway.settings import Settings, overridden
 
@@ -67,7 +68,6 @@ def serve(
     # Inline: `status` and `stop` answer without the server's 0.8 s of imports.
     from gateway.app import run_gateway  # noqa: PLC0415
     from gateway.core.face.serving import PortTakenError, run  # noqa: PLC0415
-    from gateway.core.face.tokens import TokenError  # noqa: PLC0415
 
     def ready(url: str) -> None:
         about = {"url": url, "pid": os.getpid(), "token_file": str(home_folder.token_file)}
@@ -110,6 +110,17 @@ def stop(home: HomeOption = None, as_json: JsonOption = False) -> None:
             _fail(f"the gateway (pid {found.process.pid}) has not ended within {STOP_WAIT_S:g} s")
         time.sleep(0.05)
     _say({"stopped": True, "pid": found.process.pid}, "the gateway was stopped", as_json)
+
+
+@app.command("register-token")
+def register_token(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Say which file holds the token that lets wrappers register here, and nothing else."""
+    path = _home(_settings(home=home)).register_token_file
+    try:
+        ensure_token(path)
+    except (OSError, TokenError) as exc:
+        _fail(str(exc))
+    _say({"register_token_file": str(path)}, str(path), as_json)
 
 
 def _settings(**given: Any) -> Settings:

@@ -3,6 +3,7 @@
     core.errors.CoreError
       GatewayError
         UnknownAgentError       unknown_agent
+        NameTakenError          name_taken           (of an agent that registers itself)
         AgentUnreachableError   agent_unreachable    (no connection, a time-out, a link that broke)
         AgentUnauthorizedError  agent_unauthorized   (401, 403)
         AgentProtocolError      agent_protocol       (it answers, but not as A2A says)
@@ -34,6 +35,15 @@ class UnknownAgentError(GatewayError):
 
     def __init__(self, name: str, known: list[str]) -> None:
         super().__init__(f"no agent {name!r} is registered; known: {', '.join(known) or 'none'}")
+
+
+class NameTakenError(GatewayError):
+    code = "name_taken"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"another agent is registered as {name!r} here; start this one with another --name"
+        )
 
 
 class AgentUnreachableError(GatewayError):

@@ -153,6 +153,11 @@ class Home:
         return self.path / "token"
 
     @property
+    def register_token_file(self) -> Path:
+        """Of the token that lets wrappers register, and nothing else."""
+        return self.path / "register-token"
+
+    @property
     def registry(self) -> Path:
         return self.path / "registry.json"
 
@@ -199,6 +204,10 @@ class Home:
             yield
         finally:
             path.unlink(missing_ok=True)
+
+    def note(self, port: int) -> Path:
+        """What a wrapper of this home writes down about itself while it serves `port`."""
+        return self.path / "agents" / f"{port}.json"
 
     def wrappers(self) -> list[Published]:
         """The wrappers of this user that run now, started by us or by hand."""

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import anyio
 
@@ -42,6 +43,10 @@ class Running:
     child: asyncio.subprocess.Process | None = None
 
     @property
+    def port(self) -> int:
+        return urlsplit(self.base_url).port or 0
+
+    @property
     def alive(self) -> bool:
         return self.process.alive if self.child is None else self.child.returncode is None
 
@@ -52,18 +57,29 @@ class _Slot:
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     running: Running | None = None
+    doubted: bool = False
 
 
-def wrapper_command(agent: str) -> list[str]:
+def wrapper_command(agent: str, idle_exit_s: float | None = None) -> list[str]:
     """The command line of an agent's wrapper. `-P`: the folder it starts in offers no modules."""
     program = [sys.executable, "-P", "-m", "wrappers.launch", agent]
-    return [*program, "--json", "--port", "0", "--name", agent]
+    idle = [] if idle_exit_s is None else ["--idle-exit", f"{idle_exit_s:g}"]
+    return [*program, "--json", "--port", "0", "--name", agent, *idle]
 
 
 class Launcher:
     """The local wrappers of one gateway."""
 
-    def __init__(self, home: Home, *, environment: Mapping[str, str], timeout_s: float) -> None:
+    def __init__(
+        self,
+        home: Home,
+        *,
+        environment: Mapping[str, str],
+        timeout_s: float,
+        idle_exit_s: float | None = None,
+    ) -> None:
+        """`idle_exit_s`: what a wrapper waits without work before it ends; None: for ever."""
+        self._idle_exit_s = idle_exit_s
         self._home = home
         self._environment = dict(environment)
         self._timeout_s = timeout_s
@@ -75,12 +91,30 @@ class Launcher:
         Raises: LaunchError.
         """
         slot = self._slots.setdefault(agent, _Slot())
-        if slot.running is not None and slot.running.alive:
+        if slot.running is not None and slot.running.alive and not slot.doubted:
             return slot.running
         async with slot.lock:
+            if slot.running is not None and slot.doubted:
+                await self._settle(slot.running)
+                slot.doubted = False
             if slot.running is None or not slot.running.alive:
                 slot.running = self._found(agent) or await self._start(agent)
             return slot.running
+
+    def doubt(self, agent: str) -> None:
+        """A link to the agent's wrapper failed: it may be about to end."""
+        if (slot := self._slots.get(agent)) is not None:
+            slot.doubted = True
+
+    async def _settle(self, wrapper: Running) -> None:
+        """Wait for the end of one that takes nothing up any more: it has taken its note back.
+
+        Its successor needs its folder. One that keeps its note goes on.
+        """
+        if wrapper.alive and not self._home.note(wrapper.port).exists():
+            logger.info("wrapper %d is ending; waiting for it", wrapper.process.pid)
+            if not await _ended(wrapper) and wrapper.ours:
+                await _stop(wrapper)
 
     async def stop(self) -> None:
         """Stop every wrapper that a gateway of this home started, side by side.
@@ -167,7 +201,7 @@ class Launcher:
             os.close(descriptor)
 
     def _command(self, agent: str) -> Sequence[str]:
-        return wrapper_command(agent)
+        return wrapper_command(agent, self._idle_exit_s)
 
     def _remember(self, agent: str, process: Process) -> None:
         launched = read_private(self._home.launched) or {}
@@ -227,10 +261,17 @@ async def _stop(wrapper: Running) -> None:
         if wrapper.alive:
             with suppress(ProcessLookupError):
                 os.kill(wrapper.process.pid, number)
-        with anyio.move_on_after(STOP_S):
-            while wrapper.alive:  # noqa: ASYNC110  # no child of ours: nobody tells us of its end
-                await anyio.sleep(_POLL_S)
+        if await _ended(wrapper):
             return
+
+
+async def _ended(wrapper: Running) -> bool:
+    """Whether it ended within STOP_S."""
+    with anyio.move_on_after(STOP_S):
+        while wrapper.alive:  # noqa: ASYNC110  # it may be no child of ours: nobody tells us
+            await anyio.sleep(_POLL_S)
+        return True
+    return False
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:

@@ -71,19 +71,37 @@ class Registration(BaseModel):
     def card_url(self) -> str:
         return self.agent_url + self.agent_card_path
 
+    @property
+    def has_credentials(self) -> bool:
+        return bool(self.headers) or self.auth_token is not None
+
     def same_agent(self, other: "Registration") -> bool:
         """Whether both name one agent; how to log in there may have changed."""
         return self.card_url == other.card_url
 
     def with_credentials_of(self, other: "Registration") -> "Registration":
         """This one, with the other's way to log in when it names none of its own."""
-        if self.headers or self.auth_token is not None:
+        if self.has_credentials:
             return self
         kept = {"headers": other.headers, "auth_token": other.auth_token}
         return self.model_copy(update=kept)
 
 
+class Enrolled(Registration):
+    """An agent that registered itself. `key_digest` is the SHA-256 of what it proves with that it
+    is the same one; `stopped`: it said that it is gone, so nothing is sent to its URL."""
+
+    key_digest: str
+    stopped: bool = False
+
+
 KEYS: Final = frozenset(Registration.model_fields)
+
+
+def stored_registration(stored: object) -> Registration:
+    """A registration as it was stored. Raises: ValidationError."""
+    enrolled = isinstance(stored, dict) and "key_digest" in stored
+    return (Enrolled if enrolled else Registration).model_validate(stored)
 
 
 def checked_url(value: str) -> str:

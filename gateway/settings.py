@@ -17,6 +17,10 @@ from gateway.core.life.liveness import STALL_AFTER_S
 
 APPLICATION: Final = "a2a-gateway"
 ENV_PREFIX: Final = "A2A_GATEWAY_"
+_NOT_PASSED: Final = frozenset(
+    {f"A2A_AGENT_{name}" for name in ("HOST", "PUBLIC_URL", "REGISTER_AT", "NO_AUTH")}
+    | {"NOTIFY_SOCKET"}  # of the service manager's, who watches this process
+)
 
 
 def _default_home() -> Path:
@@ -52,6 +56,11 @@ class Settings(BaseSettings):
     launch_timeout_s: Annotated[float, Field(gt=0)] = Field(
         default=30.0, description="Seconds a local agent may take to report that it is ready."
     )
+    agent_idle_exit_s: Annotated[float, Field(gt=0)] | None = Field(
+        default=600.0,
+        description="Seconds without a request and without an active run after which a local agent "
+        "that this gateway started ends; it is started again on demand.",
+    )
     link_patience_s: Annotated[float, Field(ge=0)] = Field(
         default=600.0,
         description="Seconds a broken link to an agent is retried before its run ends agent_lost.",
@@ -83,8 +92,10 @@ class Settings(BaseSettings):
 
 def wrapper_environment(settings: Settings) -> dict[str, str]:
     """The environment of a local wrapper: ours (it builds its agent's own from an allow-list),
-    with the home it shares with this gateway."""
-    return {**os.environ, ENV_PREFIX + "HOME": str(settings.home)}
+    with the home it shares with this gateway, and without what is about a wrapper at another
+    address than the one that this gateway calls."""
+    passed = {name: value for name, value in os.environ.items() if name not in _NOT_PASSED}
+    return {**passed, ENV_PREFIX + "HOME": str(settings.home)}
 
 
 def read_variable(name: str) -> str | None:
