@@ -116,6 +116,10 @@ class Case:
         messages: list[JsonObject] = self.model.requests[-1]["messages"]
         return [text for message in messages for text in texts(message)]
 
+    def heard_as_system(self) -> list[str]:
+        """What a user said to a working Claude Code arrives beside the messages."""
+        return [json.encode(message) for message in self.model.requests[-1]["messages"]]
+
 
 def turn_of(prompt: str, **request: Any) -> Turn:
     return Turn(

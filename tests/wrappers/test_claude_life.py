@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncGenerator, Iterator
@@ -37,6 +38,7 @@ from tests.wrappers.claude_case import (
     turn_of,
 )
 from tests.wrappers.launched import gone
+from wrappers import figures
 from wrappers.adapter import AgentSession, Ask, Context, Step, UnsupportedError, Withdraw
 from wrappers.claude.options import Installation
 
@@ -129,6 +131,37 @@ async def test_a_message_to_a_running_turn_is_taken_up(claude: Case) -> None:
     assert await session.steer(user_text("m-3", "anybody there?")) is False
 
 
+async def test_several_messages_to_a_running_turn_are_all_taken_up(claude: Case) -> None:
+    taken: list[bool] = []
+
+    async def steer(step: Step, session: AgentSession) -> None:
+        if isinstance(step, CommandStarted):
+            for number in range(3):
+                said = user_text(f"m-{number}", f"word {number}")
+                taken.append(await session.steer(said))
+
+    steps = await claude.run(lines("@sh sleep 0.5", "@say straight"), on_step=steer)
+
+    assert taken == [True] * 3
+    end(steps, RunCompleted)
+    heard = "\n".join(claude.heard() + claude.heard_as_system())
+    assert all(f"word {number}" in heard for number in range(3))
+
+
+async def test_a_message_as_the_turn_ends_is_answered_within_the_run(claude: Case) -> None:
+    taken: list[bool] = []
+
+    async def steer(step: Step, session: AgentSession) -> None:
+        if isinstance(step, AgentMessage) and not taken:
+            taken.append(await session.steer(user_text("m-2", "@say One more.")))
+
+    steps = await claude.run("@say Done.", on_step=steer)
+
+    assert taken == [True]
+    assert [step.text for step in of(steps, AgentMessage)] == ["Done.", "One more."]
+    assert end(steps, RunCompleted).final_response == "One more."
+
+
 async def test_a_refused_key_asks_for_a_login_at_once_and_a_retry_works(claude: Case) -> None:
     prompt = lines("@http 401 1", "@say in")
     session = await claude.session()
@@ -143,12 +176,41 @@ async def test_a_refused_key_asks_for_a_login_at_once_and_a_retry_works(claude: 
     assert end(retried, RunCompleted).final_response == "in"
 
 
-async def test_no_login_at_all_asks_for_one(claude: Case) -> None:
+async def test_a_forbidden_key_asks_for_a_login_at_once_and_a_retry_works(claude: Case) -> None:
+    prompt = lines("@http 403 1", "@say in")
+    session = await claude.session()
+    refused = await claude.run(prompt, session=session)
+    retried = await claude.run(prompt, session=session)
+
+    required = end(refused, AuthRequired)
+    assert "claude auth login" in required.text
+    assert required.extra["error_status"] == 403
+    assert end(retried, RunCompleted).final_response == "in"
+
+
+async def test_an_account_without_credit_asks_for_a_payment(claude: Case) -> None:
+    prompt = "@http 400 1 Your credit balance is too low to access the Anthropic API."
+    session = await claude.session()
+    refused = await claude.run(lines(prompt, "@say paid"), session=session)
+    retried = await claude.run(lines(prompt, "@say paid"), session=session)
+
+    assert "https://console.anthropic.com/settings/billing" in end(refused, AuthRequired).text
+    assert end(retried, RunCompleted).final_response == "paid"
+
+
+async def test_who_logs_in_meanwhile_need_not_restart_the_wrapper(claude: Case) -> None:
     del claude.env["ANTHROPIC_API_KEY"]
     claude.start_anew()
-    steps = await claude.run("@say in")
+    session, turn = await claude.session(), turn_of("@say in")
+    refused = await claude.take(turn, session)
+    login = {"accessToken": "sk-ant-oat01-scripted", "refreshToken": "sk-ant-ort01-scripted"}
+    claims = {"expiresAt": 4_000_000_000_000, "scopes": ["user:inference"]}
+    credentials = Path(claude.env["CLAUDE_CONFIG_DIR"]) / ".credentials.json"
+    credentials.write_text(json.dumps({"claudeAiOauth": {**login, **claims}}), "utf-8")
+    retried = await claude.take(turn, session)
 
-    assert "claude auth login" in end(steps, AuthRequired).text
+    assert "claude auth login" in end(refused, AuthRequired).text
+    assert end(retried, RunCompleted).final_response == "in"
 
 
 async def test_the_second_turn_knows_the_first(claude: Case) -> None:
@@ -297,6 +359,99 @@ async def test_a_missing_program_fails_the_run_with_what_to_do(claude: Case) -> 
     failed = end(steps, RunFailed)
     assert failed.reason == "agent_start_failed"
     assert "/nowhere/claude" in failed.message
+
+
+@pytest.mark.parametrize("program", ["/bin/false", "/bin/true"])
+async def test_a_program_that_ends_at_once_fails_the_run(claude: Case, program: str) -> None:
+    claude.start_anew(cli=Path(program))
+    steps = await claude.run("@say never")
+
+    assert end(steps, RunFailed).reason == "agent_start_failed"
+
+
+async def test_what_the_cli_says_as_it_ends_is_in_the_failure(claude: Case) -> None:
+    program = claude.folder / "claude"
+    program.write_text("#!/bin/sh\necho 'error: the moon is full' >&2\nexit 3\n", "utf-8")
+    program.chmod(0o700)
+    claude.start_anew(cli=program)
+    failed = end(await claude.run("@say never"), RunFailed)
+
+    assert failed.reason == "agent_start_failed"
+    assert failed.message == "Claude Code exited with status 3: error: the moon is full"
+
+
+async def test_values_of_a_caller_are_never_flags(claude: Case) -> None:
+    profile = "--dangerously-skip-permissions" + " and more" * 20_000  # longer than an argument
+    session = await claude.session(profile=profile)
+    steps = await claude.run("@say in", session=session, model="--version")
+
+    assert end(steps, RunCompleted).final_response == "in"
+    assert claude.model.requests[-1]["model"] == "--version"
+    assert profile in claude.model.requests[-1]["system"][-1]["text"]
+
+
+async def test_a_cli_killed_while_it_asks_fails_the_run_and_the_session_goes_on(
+    claude: Case,
+) -> None:
+    async def kill(step: Step, session: AgentSession) -> None:
+        if isinstance(step, Ask):
+            below = figures.descendants(os.getpid())
+            os.kill(max(below, key=lambda pid: below[pid]), signal.SIGKILL)
+
+    steps = await claude.run("@question Which?|a|b", on_step=kill)
+    after = await claude.run("@say again")
+
+    assert end(steps, RunFailed).reason == "interrupted"
+    assert end(after, RunCompleted).final_response == "again"
+    assert "@question Which?|a|b" in claude.heard()
+
+
+async def test_a_lost_conversation_begins_anew_and_says_so(claude: Case) -> None:
+    await claude.run("@say The word is plum.")
+    await claude.adapter.close()
+    shutil.rmtree(Path(claude.env["CLAUDE_CONFIG_DIR"]) / "projects")
+    claude.start_anew()
+    steps = await claude.run("@say again")
+    later = await claude.run("@say and again")
+
+    assert [step.reason for step in of(steps, StatusChanged)].count("session_lost") == 1
+    assert not any(step.reason == "session_lost" for step in of(later, StatusChanged))
+    assert "The word is plum." not in claude.heard()
+    usage = end(steps, RunCompleted).usage
+    assert usage is not None
+    (model,) = usage["model_usage"].values()
+    assert model["inputTokens"] == 100
+
+
+async def test_usage_is_the_run_s_own_after_an_aborted_turn_and_a_restart(claude: Case) -> None:
+    async def cancel(step: Step, session: AgentSession) -> None:
+        if isinstance(step, CommandStarted):
+            await session.cancel()
+
+    await claude.run("@say one")
+    await claude.run("@sh sleep 600", on_step=cancel)
+    warm = end(await claude.run("@say two"), RunCompleted).usage
+    await claude.run("@sh sleep 600", on_step=cancel)
+    await claude.adapter.close()
+    claude.start_anew()
+    cold = end(await claude.run("@say three"), RunCompleted).usage
+
+    for usage in (warm, cold):
+        assert usage is not None
+        (model,) = usage["model_usage"].values()
+        assert model["inputTokens"] == 100
+        assert usage["total_cost_usd"] == pytest.approx(0.0008)
+
+
+async def test_model_and_effort_are_the_run_s_own(claude: Case) -> None:
+    await claude.run("@say one", model="claude-haiku-4-5")
+    first = claude.model.requests[-1]
+    await claude.run("@say two", model="claude-opus-5-5", effort="low")
+    second = claude.model.requests[-1]
+
+    assert (first["model"], second["model"]) == ("claude-haiku-4-5", "claude-opus-5-5")
+    assert second["output_config"]["effort"] == "low"
+    assert "one" in claude.heard()
 
 
 async def test_runs_of_two_contexts_do_not_wait_for_each_other(claude: Case) -> None:

@@ -34,7 +34,10 @@ _LOG_IN: Final = (
     "Claude Code is not logged in ({why}); run `claude auth login` as the wrapper's user, or start "
     "the wrapper with ANTHROPIC_API_KEY set, then send any message to this run to retry"
 )
-_PAY: Final = "Anthropic refuses the account ({why}); settle that, then send any message to retry"
+_PAY: Final = (
+    "Anthropic refuses the account ({why}); settle that at "
+    "https://console.anthropic.com/settings/billing, then send any message to this run to retry"
+)
 # Facts about a model beside its counters.
 _LIMITS: Final = frozenset({"contextWindow", "maxOutputTokens"})
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from claude_agent_sdk import ToolPermissionContext
 
-from gateway.core.events import Event, Rejected, RunFailed, StatusChanged
+from gateway.core.events import AuthRequired, Event, Rejected, RunFailed, StatusChanged
 from gateway.core.extension import Answer
 from gateway.core.json import JsonObject
 from gateway.core.messages import Message
@@ -99,7 +99,7 @@ class ClaudeSession:
                 await self._warm.drop()
             except UnsupportedError as exc:
                 ends = [Rejected(message=str(exc), reason="unsupported")]
-            await self._rest(work)
+            await self._rest(work, refused=isinstance(ends[-1], AuthRequired))
             finished = True
             for event in ends:
                 yield event
@@ -273,7 +273,7 @@ class ClaudeSession:
             return cancelled(usage)
         return RunFailed(message=str(exc), reason=exc.reason, usage=usage)
 
-    async def _rest(self, work: Work) -> None:
+    async def _rest(self, work: Work, *, refused: bool) -> None:
         """Keep the process if it will do for the next turn.
 
         Not one that was refused (a new one reads new credentials), that failed or did not react,
@@ -283,7 +283,7 @@ class ClaudeSession:
         reading, client = work.reading, self._warm.client
         if client is None:
             return
-        if work.given_up or reading.auth or not work.said:
+        if work.given_up or refused or (work.cancelled and not work.said):
             client.kill()
         elif not reading.awaited and (await client.alone() if work.cancelled else not work.failed):
             return

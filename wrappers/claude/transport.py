@@ -57,14 +57,16 @@ class CliTransport(Transport):
         return self._child is not None and not self._child.stdin.is_closing()
 
     async def write(self, data: str) -> None:
-        """Raises: CLIConnectionError."""
+        """Raises: ProcessError when the process is gone, CLIConnectionError."""
         child = self._child
-        if child is None or child.stdin.is_closing():
-            raise CLIConnectionError("its input is closed")
+        if child is None:
+            raise CLIConnectionError("it was not started")
         try:
             child.stdin.write(data.encode())
             await child.stdin.drain()
-        except ConnectionError as exc:
+        except (ConnectionError, RuntimeError) as exc:  # what asyncio says of a closed pipe
+            with anyio.move_on_after(self.end_s):
+                raise await self._gone(child) from exc
             raise CLIConnectionError("it takes no more input") from exc
 
     async def end_input(self) -> None:
@@ -72,7 +74,7 @@ class CliTransport(Transport):
             self._child.stdin.close()
 
     async def read_messages(self) -> AsyncGenerator[JsonObject]:
-        """Raises: ProcessError when the process ended with a failure, CLIConnectionError."""
+        """Never ends but by raising: ProcessError when the process is gone, CLIConnectionError."""
         child = self._child
         if child is None:
             raise CLIConnectionError("it was not started")
@@ -83,10 +85,13 @@ class CliTransport(Transport):
         except ValueError as exc:
             limit = f"at most {LINE_LIMIT} bytes of JSON"
             raise CLIConnectionError(f"it wrote a line that is not {limit}") from exc
+        raise await self._gone(child)
+
+    async def _gone(self, child: Child) -> ProcessError:
+        """An error for status 0 too: whoever waits for a reply is freed by nothing else."""
         status = await child.wait()
         await self._heard(child)
-        if status:
-            raise ProcessError("it failed", exit_code=status)
+        return ProcessError("it ended", exit_code=status)
 
     async def _heard(self, child: Child) -> None:
         """Its last words arrive beside the end of its output."""
