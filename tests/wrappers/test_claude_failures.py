@@ -128,6 +128,25 @@ async def test_a_program_that_will_not_do_fails_the_run(
     assert failed.message
 
 
+async def test_a_command_in_plan_mode_is_asked_about(claude: Case) -> None:
+    # Plan mode left it to a check of the vendor's servers, which refused it, and every sub-agent
+    # with it, wherever the model is reached by another base URL.
+    def allow(request: PendingRequest) -> Answer:
+        return Answer(request_id=request.request_id, option="allow")
+
+    steps = await claude.run(
+        lines("@sh touch looked", "@agent @sh touch inside ;; @say seen", "@say ok"),
+        permission_mode="plan",
+        reply=allow,
+    )
+
+    assert [ask.request.input for ask in of(steps, Ask)] == [
+        {"command": f"touch {name}", "description": "Run a scripted command"}
+        for name in ("looked", "inside")
+    ]
+    assert [command.status for command in of(steps, CommandFinished)] == ["completed"] * 2
+
+
 # -- a repository that means ill ---------------------------------------------------------------
 
 

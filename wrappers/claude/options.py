@@ -37,6 +37,9 @@ SWITCHES: Final = {
     "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
 }
+# Else plan mode has a check of the vendor's servers decide about commands and sub-agents; where that
+# is out of reach (any other base URL), all of them are refused and nobody is asked.
+SETTINGS: Final = {"useAutoModeDuringPlan": False}
 # Tools that wake up by themselves or talk to other sessions.
 WITHHELD: Final = ("ScheduleWakeup", "Monitor", "SendMessage", "ListAgents", "DesignSync")
 
@@ -209,6 +212,7 @@ def arguments(
         f"--disallowedTools={','.join(WITHHELD)}",
         # A repository's settings hold hooks and MCP servers that run without being asked for.
         *("--setting-sources=", "--strict-mcp-config"),
+        f"--settings={json.encode(SETTINGS)}",
         f"--resume={session}" if resume else f"--session-id={session}",
     ]
     if installation.may_bypass:
