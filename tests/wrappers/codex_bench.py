@@ -1,6 +1,8 @@
 """A real Codex on a scripted model, in a home of its own, for the tests beside this file."""
 
+import contextlib
 import os
+import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -46,8 +48,8 @@ def types(steps: list[Step]) -> list[str]:
 class Gate:
     """A pipe in the folder of a run, through which its command and the test wait for each other."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "gate"
+    def __init__(self, folder: Path, name: str = "gate") -> None:
+        self.path = folder / name
         os.mkfifo(self.path)
 
     async def open(self) -> None:
@@ -57,6 +59,36 @@ class Gate:
     async def reached(self) -> None:
         """Wait for the command that writes to the pipe."""
         await anyio.to_thread.run_sync(self.path.read_text, "utf-8", abandon_on_cancel=True)
+
+
+class Processes:
+    """Every process of this machine that has `mark` in its command line now."""
+
+    def __init__(self, mark: str) -> None:
+        self._handles: list[int] = []
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and mark.encode() in (entry / "cmdline").read_bytes():
+                    self._handles.append(os.pidfd_open(int(entry.name)))
+
+    def __len__(self) -> int:
+        return len(self._handles)
+
+    async def ended(self) -> None:
+        """Wait until the last of them has ended: killed processes take some milliseconds."""
+        with anyio.fail_after(2):
+            for handle in self._handles:
+                await anyio.wait_readable(handle)
+                os.close(handle)
+
+
+def new_mark() -> str:
+    return str(uuid.uuid4().int)[:12]  # a number of seconds that no other test sleeps
+
+
+def holding(mark: str) -> str:
+    """A script whose command opens the gate and goes on; its shell stays what it is meanwhile."""
+    return f"@sh sleep {mark} & echo up > gate; wait; true\n@say no"
 
 
 @dataclass
@@ -133,3 +165,19 @@ async def play(
                 assert answer is not None, f"nobody answers {step.request}"
                 await session.answer(answer(step.request))
     return steps
+
+
+def app_server_of(bench: Bench) -> int:
+    """The pid of the codex whose home is this test's."""
+    mark = f"CODEX_HOME={bench.env['CODEX_HOME']}".encode()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                environment = (entry / "environ").read_bytes()
+                line = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            name = Path(line.split(b"\0")[0].decode()).name
+            if mark in environment and name == "codex" and b"app-server" in line:
+                return int(entry.name)
+    raise AssertionError("no app-server of this test runs")

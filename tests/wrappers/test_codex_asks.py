@@ -1,9 +1,6 @@
 """Codex asks and is answered, is spoken to, and is stopped: the real binary, a scripted model."""
 
-import contextlib
 import json
-import os
-import uuid
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -16,7 +13,6 @@ from gateway.core.events import (
     FileChanged,
     MessageAdded,
     RunCompleted,
-    RunFailed,
     StatusChanged,
 )
 from gateway.core.extension import Answer, PendingRequest
@@ -31,7 +27,7 @@ from tests.wrappers.codex_bench import (
     turn_of,
     types,
 )
-from wrappers.adapter import Ask, Step, Withdraw
+from wrappers.adapter import Ask
 
 
 @pytest.fixture
@@ -200,128 +196,3 @@ async def test_a_message_into_a_running_turn_is_heard(bench: Bench) -> None:
                 await gate.open()
     assert "mind the gap" in bench.said()
     assert not await session.steer(user_text("m-3", "too late"))
-
-
-class Processes:
-    """Every process of this machine that has `mark` in its command line now."""
-
-    def __init__(self, mark: str) -> None:
-        self._handles: list[int] = []
-        for entry in Path("/proc").iterdir():
-            with contextlib.suppress(OSError):
-                if entry.name.isdigit() and mark.encode() in (entry / "cmdline").read_bytes():
-                    self._handles.append(os.pidfd_open(int(entry.name)))
-
-    def __len__(self) -> int:
-        return len(self._handles)
-
-    async def ended(self) -> None:
-        """Wait until the last of them has ended: killed processes take some milliseconds."""
-        with anyio.fail_after(2):
-            for handle in self._handles:
-                await anyio.wait_readable(handle)
-                os.close(handle)
-
-
-def new_mark() -> str:
-    return str(uuid.uuid4().int)[:12]  # a number of seconds that no other test sleeps
-
-
-def holding(mark: str) -> str:
-    """A script whose command opens the gate and goes on; its shell stays what it is meanwhile."""
-    return f"@sh sleep {mark} & echo up > gate; wait; true\n@say no"
-
-
-@pytest.mark.parametrize("sandbox", ["workspace-write", "danger-full-access"])
-async def test_a_cancelled_run_leaves_no_process_and_no_trace(bench: Bench, sandbox: str) -> None:
-    session, gate, mark = await bench.open(), Gate(bench.work), new_mark()
-    script = holding(mark)
-    steps: list[Step] = []
-    processes = Processes(mark)
-    with anyio.fail_after(PATIENCE_S):
-        async for step in session.run(turn_of(script, sandbox=sandbox)):
-            steps.append(step)
-            if isinstance(step, CommandStarted):
-                await gate.reached()
-                processes = Processes(mark)
-                await session.cancel()
-    assert processes
-    await processes.ended()
-    assert not Processes(mark)
-    (ended,) = only(CommandFinished, steps)
-    assert ended.status == "interrupted"
-    end = steps[-1]
-    assert isinstance(end, StatusChanged)
-    assert (end.status, end.reason) == ("cancelled", "cancelled_by_caller")
-    assert [path.name for path in bench.work.iterdir()] == ["gate"]
-    after = await play(session, "@say still here")
-    assert types(after)[-1] == "run_completed"
-
-
-async def test_a_run_that_is_abandoned_leaves_no_process(bench: Bench) -> None:
-    session, gate, mark = await bench.open(), Gate(bench.work), new_mark()
-    processes = Processes(mark)
-    with anyio.fail_after(PATIENCE_S):
-        turn = turn_of(holding(mark))
-        async with contextlib.aclosing(session.run(turn)) as steps:
-            async for step in steps:
-                if isinstance(step, CommandStarted):
-                    await gate.reached()
-                    processes = Processes(mark)
-                    break
-    assert processes
-    await processes.ended()
-    after = await play(session, "@say still here")
-    assert types(after)[-1] == "run_completed"
-
-
-async def test_closing_the_adapter_ends_every_process_of_it(bench: Bench) -> None:
-    session, gate, mark = await bench.open(), Gate(bench.work), new_mark()
-    steps: list[Step] = []
-    with anyio.fail_after(PATIENCE_S):
-        turn = turn_of(holding(mark), sandbox="danger-full-access")
-        async for step in session.run(turn):
-            steps.append(step)
-            if isinstance(step, CommandStarted):
-                await gate.reached()
-                assert Processes(mark)
-                await bench.adapters[0].close()
-                assert not Processes(mark)
-    end = steps[-1]
-    assert isinstance(end, RunFailed)
-    assert end.reason == "interrupted"
-    assert only(CommandFinished, steps)[0].status == "interrupted"
-    after = await play(session, "@say in a new process")
-    assert types(after)[-1] == "run_completed"
-    assert mark in bench.said()
-
-
-async def test_cancelled_while_it_asks_the_request_is_withdrawn(bench: Bench) -> None:
-    session = await bench.open()
-    steps: list[Step] = []
-    with anyio.fail_after(PATIENCE_S):
-        async for step in session.run(turn_of("@sh touch a\n@say no", permission_mode="ask")):
-            steps.append(step)
-            if isinstance(step, Ask):
-                await session.cancel()
-    (ask,), (withdrawn,) = only(Ask, steps), only(Withdraw, steps)
-    assert withdrawn.request_id == ask.request.request_id
-    assert isinstance(steps[-1], StatusChanged)
-    assert steps[-1].status == "cancelled"
-
-
-async def test_cancelled_before_it_began_it_never_reaches_the_model(bench: Bench) -> None:
-    session = await bench.open()
-    steps: list[Step] = []
-    with anyio.fail_after(PATIENCE_S):
-        async with anyio.create_task_group() as group:
-
-            async def consume() -> None:
-                steps.extend([step async for step in session.run(turn_of("@say no"))])
-
-            group.start_soon(consume)
-            await anyio.lowlevel.checkpoint()
-            await session.cancel()
-    assert isinstance(steps[-1], StatusChanged)
-    assert steps[-1].status == "cancelled"
-    assert not bench.model.requests

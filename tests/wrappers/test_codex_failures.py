@@ -16,7 +16,16 @@ from gateway.core.events import (
     RunFailed,
     StatusChanged,
 )
-from tests.wrappers.codex_bench import PATIENCE_S, Bench, codex_bench, only, play, turn_of, types
+from tests.wrappers.codex_bench import (
+    PATIENCE_S,
+    Bench,
+    app_server_of,
+    codex_bench,
+    only,
+    play,
+    turn_of,
+    types,
+)
 from wrappers.adapter import Context, Step
 from wrappers.codex.adapter import CodexAdapter
 
@@ -130,19 +139,3 @@ async def test_a_binary_that_does_not_start_fails_the_run_and_says_what_to_do(
     assert end.reason == "agent_unavailable"
     assert str(bench.home) not in end.message
     await adapter.close()
-
-
-def app_server_of(bench: Bench) -> int:
-    """The pid of the codex whose home is this test's."""
-    mark = f"CODEX_HOME={bench.env['CODEX_HOME']}".encode()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                environment = (entry / "environ").read_bytes()
-                line = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            name = Path(line.split(b"\0")[0].decode()).name
-            if mark in environment and name == "codex" and b"app-server" in line:
-                return int(entry.name)
-    raise AssertionError("no app-server of this test runs")

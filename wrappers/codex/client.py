@@ -72,7 +72,6 @@ class CodexClient:
         self._calls: dict[int, asyncio.Future[JsonObject]] = {}
         self._router = Router()
         self._gone: CodexGoneError | None = None
-        self._heard = 0.0
         self._stderr: deque[str] = deque(maxlen=20)
         self._readers = (
             asyncio.create_task(self._read(), name="codex stdout"),
@@ -103,11 +102,6 @@ class CodexClient:
     def mark(self) -> str:
         """What marks its processes, see `process.sweep`."""
         return self._child.mark
-
-    @property
-    def heard(self) -> float:
-        """When it last said anything, in the loop's time."""
-        return self._heard
 
     async def call(
         self, method: str, params: JsonObject | None = None, *, timeout_s: float = CALL_TIMEOUT_S
@@ -203,7 +197,6 @@ class CodexClient:
         self._end(f"codex app-server ended with code {code}")
 
     def _take(self, line: bytes) -> None:
-        self._heard = asyncio.get_running_loop().time()
         try:
             message = json.decode_object(line)
         except ValueError:

@@ -26,7 +26,6 @@ from wrappers.process import to_the_end
 from wrappers.resumption import ALLOWED
 from wrappers.structured import artifact
 
-ENDED_S: Final = 1.2  # until a turn that was told to end says so; seen within 0.1 s
 LATE_S: Final = 0.3  # until a killed command is reported; seen within 0.1 s
 ABANDON_S: Final = 3.0
 PLAN_ANSWERED: Final = "plan/answered"  # our own message into the inbox
@@ -46,13 +45,12 @@ class LiveRun:
         self._work = work
         self._state = state
         self._ledger = ledger
-        self._fold = TurnFold(thread)
+        self._fold = TurnFold(thread, permits=work.turn.request.permission_mode == "ask")
         self._fold.usage.before = ledger.read(state.run_id)
         self._talk = Talk(client, thread, work, planning=state.planning)
         self._stop = Stop(client, work.mark)
         self._inbox = client.listen(thread)
         self._plan_request: str | None = None
-        self._end_by: float | None = None  # when a turn that was told to end must have ended
         self._repaired = False
         self._cancelled = False
         self._refused = False  # its credentials were: the run is tried again
@@ -99,7 +97,7 @@ class LiveRun:
     async def cancel(self) -> None:
         """Tell Codex to stop; the end comes by `more`, within 2 s whatever Codex does."""
         self._cancelled = True
-        self._end_by = asyncio.get_running_loop().time() + ENDED_S
+        self._stop.watch()
         if (request_id := self._plan_request) is not None:
             self._say(PLAN_ANSWERED, {"request_id": request_id, "option": ABORT})
         elif (beginning := self._talk.beginning) is not None:
@@ -136,16 +134,13 @@ class LiveRun:
 
     async def _next(self) -> Incoming | CodexGoneError | None:
         """The next message; None when gathered pieces are due before one comes."""
-        due = [at for at in (self._fold.due, self._end_by) if at is not None]
+        due = [at for at in (self._fold.due, self._stop.due) if at is not None]
         try:
             async with asyncio.timeout_at(min(due, default=None)):
                 return await self._inbox.get()
         except TimeoutError:
-            if self._end_by is None or self._end_by > asyncio.get_running_loop().time():
-                return None
-            self._end_by = None
-            await self._stop.kill()
-            return CodexGoneError("codex app-server did not stop the turn and was killed")
+            await self._stop.look()
+            return None
 
     def _take(self, message: Incoming, now: float) -> list[Step]:
         steps = self._fold.take(message, now)
@@ -174,7 +169,7 @@ class LiveRun:
     # -- ends ----------------------------------------------------------------------------------
 
     async def _turn_ended(self, turn: JsonObject) -> list[Step]:
-        self._end_by = None
+        self._stop.due = None
         steps: list[Step] = []
         if turn.get("status") != "completed" or self._cancelled:
             steps = await self._stopped()
