@@ -7,6 +7,7 @@ import pytest
 
 from gateway.core.events import (
     AgentMessage,
+    ArtifactAdded,
     CommandFinished,
     CommandStarted,
     FileChanged,
@@ -20,8 +21,10 @@ from gateway.core.events import (
     ToolFinished,
     ToolStarted,
 )
-from tests.wrappers.claude_case import Case, claude_case, end, lines, of, only
-from wrappers.adapter import Bound
+from gateway.core.json import JsonObject
+from tests.wrappers.claude_case import Case, claude_case, end, lines, of, only, turn_of
+from wrappers.adapter import Bound, UnsupportedError
+from wrappers.claude.structured import fault_of_output
 
 SCHEMA = {
     "type": "object",
@@ -29,6 +32,8 @@ SCHEMA = {
     "required": ["verdict"],
     "additionalProperties": False,
 }
+
+SILENT = "@stop end_turn no"  # a whole message without structured output
 
 
 @pytest.fixture
@@ -118,16 +123,92 @@ async def test_a_sub_agent_is_a_tool_whose_words_are_reasoning(claude: Case) -> 
     assert [event.text for event in of(steps, AgentMessage)] == ["ok"]
 
 
-async def test_structured_output_reaches_the_end(claude: Case) -> None:
+async def test_structured_output_is_an_artifact_and_reaches_the_end(claude: Case) -> None:
     steps = await claude.run('@schema {"verdict": "pass"}', output_schema=SCHEMA)
 
     assert end(steps, RunCompleted).structured_output == {"verdict": "pass"}
+    artifact = only(steps, ArtifactAdded)
+    assert artifact is steps[-2]
+    assert artifact.name == "structured-output"
+    assert artifact.parts == [{"data": {"verdict": "pass"}, "mediaType": "application/json"}]
 
 
-async def test_missing_structured_output_fails_the_run(claude: Case) -> None:
-    steps = await claude.run(lines("@say no", "@say no"), output_schema=SCHEMA)
+async def test_missing_structured_output_is_asked_for_once_more(claude: Case) -> None:
+    # Not an error to the CLI: after one reminder of its own it lets the model end without.
+    steps = await claude.run(
+        lines(SILENT, SILENT, '@schema {"verdict": "late"}'), output_schema=SCHEMA
+    )
+
+    repairs = [step for step in of(steps, StatusChanged) if step.reason == "schema_mismatch"]
+    assert len(repairs) == 1
+    assert end(steps, RunCompleted).structured_output == {"verdict": "late"}
+    assert any("cannot be used: there is none" in text for text in claude.heard())
+    usage = end(steps, RunCompleted).usage
+    assert usage is not None
+    assert usage["usage"]["input_tokens"] == 100 * len(claude.model.requests)
+
+
+async def test_output_that_stays_away_fails_the_run(claude: Case) -> None:
+    steps = await claude.run(lines(*[SILENT] * 6), output_schema=SCHEMA)
+
+    failed = end(steps, RunFailed)
+    assert failed.reason == "schema_mismatch"
+    assert failed.extra["final_response"] == "no"
+    assert not of(steps, ArtifactAdded)
+
+
+async def test_output_that_never_fits_fails_the_run_after_the_cli_s_own_five_tries(
+    claude: Case,
+) -> None:
+    wrong = '@schema {"verdict": 1}'
+    steps = await claude.run(lines(*[wrong] * 8), output_schema=SCHEMA)
 
     assert end(steps, RunFailed).reason == "schema_mismatch"
+    assert len(claude.model.requests) == 5
+
+
+async def test_a_run_without_a_schema_follows_one_with_it(claude: Case) -> None:
+    await claude.run('@schema {"verdict": "pass"}', output_schema=SCHEMA)
+    steps = await claude.run("@say free again")
+
+    assert end(steps, RunCompleted).structured_output is None
+    assert end(steps, RunCompleted).final_response == "free again"
+    assert '@schema {"verdict": "pass"}' in claude.heard()
+
+
+@pytest.mark.parametrize(
+    ("schema", "text"),
+    [
+        ({"type": "objekt"}, "no JSON Schema"),
+        ({"type": "array"}, "at the top of the schema"),
+        ({"type": "object", "title": "x" * 200_000}, "at most"),
+    ],
+)
+async def test_a_schema_that_cannot_be_used_is_refused_by_name(
+    claude: Case, schema: JsonObject, text: str
+) -> None:
+    with pytest.raises(UnsupportedError, match=text) as refused:
+        claude.adapter.check(turn_of("x", output_schema=schema).request)
+    assert refused.value.field == "output_schema"
+
+
+@pytest.mark.parametrize(
+    ("output", "schema", "fault"),
+    [
+        ({"verdict": "pass"}, SCHEMA, None),
+        (None, SCHEMA, "there is none"),
+        ({"verdict": 1}, SCHEMA, "at $.verdict 1 is not of type 'string'"),
+        # Where the CLI's own check is laxer than the standard, ours is not.
+        ({"n": True}, {"type": "object", "properties": {"n": {"type": "integer"}}}, "True is not"),
+        ({}, {"type": "object", "$ref": "http://127.0.0.1:9/schema"}, "a $ref leads nowhere"),
+    ],
+)
+def test_an_output_is_held_against_its_schema(
+    output: object, schema: JsonObject, fault: str | None
+) -> None:
+    found = fault_of_output(output, schema)
+
+    assert found == fault or (fault is not None and fault in (found or ""))
 
 
 async def test_a_refusal_rejects_the_run(claude: Case) -> None:

@@ -165,10 +165,15 @@ class Reading:
                     events += self._noted(text, message)
                 case _:
                     pass  # images of tool results and the like
-        if self.mode != "plan":
-            return events
-        # The one file that is written in plan mode is the plan's own, which is asked about whole.
-        return [event for event in events if not isinstance(event, FileChanged)]
+        return [event for event in events if not self._writes_the_plan(event)]
+
+    def _writes_the_plan(self, event: Event) -> bool:
+        """The plan is a file of the CLI's own, outside the folder; it is asked about whole."""
+        if self.mode != "plan" or not isinstance(event, FileChanged):
+            return False
+        folder, _, _ = str(event.changes[0].get("path")).rpartition("/")
+        cwd = str((self._init or {}).get("cwd"))
+        return folder.endswith("/plans") and not f"{folder}/".startswith(f"{cwd}/")
 
     def _noted(self, text: str, message: UserMessage) -> list[Event]:
         """Text that the CLI put into the conversation itself."""
