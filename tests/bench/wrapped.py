@@ -78,6 +78,7 @@ class Conversation:
 
     async def send(self, prompt: str) -> float:
         """Seconds of a blocking SendMessage."""
+        await self._reconnected()
         began = time.perf_counter()
         body = await self._connection.ask(self._request("SendMessage", prompt))
         taken = time.perf_counter() - began
@@ -86,6 +87,7 @@ class Conversation:
 
     async def stream(self, prompt: str, *, keep: bool = False) -> Streamed:
         """SendStreamingMessage with the extension, to its end."""
+        await self._reconnected()
         request = self._request("SendStreamingMessage", prompt)
         taken = await self._connection.stream(request, keep=keep)
         self._note(taken.tail)
@@ -93,6 +95,11 @@ class Conversation:
 
     def close(self) -> None:
         self._connection.close()
+
+    async def _reconnected(self) -> None:
+        """The server lets idle connections go; no turn's time holds a new one."""
+        if self._connection.closed:
+            self._connection = await self._target.connect()
 
     def _request(self, method: str, prompt: str) -> bytes:
         message: json.JsonObject = {
