@@ -111,6 +111,12 @@ class Case:
                         await on_step(step, session)
         return steps
 
+    async def spare(self, number: int) -> None:
+        """Wait until so many processes are there to spare."""
+        with anyio.fail_after(RUN_MAX_S):
+            while self.adapter.status()["spare"] != number:  # noqa: ASYNC110 - a process starts
+                await asyncio.sleep(0.02)
+
     def heard(self) -> list[str]:
         """All texts of the last request that the model got."""
         messages: list[JsonObject] = self.model.requests[-1]["messages"]
