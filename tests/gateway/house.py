@@ -92,10 +92,11 @@ async def house(
     local: tuple[str, ...] = (),
     patience_s: float = PATIENCE_S,
     variables: Mapping[str, str] | None = None,
+    idle_exit_s: float | None = None,
 ) -> AsyncGenerator[House, None]:
     home, clients = Home(folder), Clients()
     child = {**(environment or {}), "A2A_GATEWAY_HOME": str(home.path)}
-    launcher = Launcher(home, environment=child, timeout_s=PATIENCE_S)
+    launcher = Launcher(home, environment=child, timeout_s=PATIENCE_S, idle_exit_s=idle_exit_s)
     registry = Registry(home, clients, launcher, local=local, variable=dict(variables or {}).get)
     try:
         async with task_server(
