@@ -46,7 +46,7 @@ class LiveRun:
         self._state = state
         self._ledger = ledger
         self._fold = TurnFold(thread, permits=work.turn.request.permission_mode == "ask")
-        self._fold.usage.before = ledger.read(state.run_id)
+        self._fold.usage.before = state.before
         self._talk = Talk(client, thread, work, planning=state.planning)
         self._stop = Stop(client, work.mark)
         self._inbox = client.listen(thread)

@@ -49,6 +49,7 @@ class CodexSession:
         self._starting: asyncio.Task[list[Step]] | None = None
         self._live: LiveRun | None = None
         self._state: RunState | None = None
+        self._fresh = False  # its thread has no turn yet
         self._planned = True  # whether Codex was to plan when it was last heard of
         self._running = False
         self._cancelled = False
@@ -187,8 +188,12 @@ class CodexSession:
             if approved is None and turn.answered:
                 approved = not self._planned
             planning = turn.request.permission_mode == "plan" and not approved
-            grants = Grants(turn.answered)
-            self._state = RunState(run_id=turn.run_id, grants=grants, planning=planning)
+            self._state = RunState(
+                run_id=turn.run_id,
+                before={} if self._fresh else self._ledger.read(turn.run_id),
+                grants=Grants(turn.answered),
+                planning=planning,
+            )
         return self._state
 
     # -- the thread ----------------------------------------------------------------------------
@@ -197,6 +202,7 @@ class CodexSession:
         """Have the thread loaded in `client` with this run's settings. Raises: ThreadLostError."""
         config = terms.thread_config(str(self._context.cwd), turn)
         present = client.threads.get(self._thread or "")
+        self._fresh = False
         if self._joined is client and present == config:
             return []
         notes: list[Step] = []
@@ -206,6 +212,7 @@ class CodexSession:
             notes = await self._resume(client, turn, self._thread)
         if self._thread is None:
             self._thread = await threads.start(client, self._context, turn)
+            self._fresh = True
         self._joined = client
         return notes
 

@@ -29,9 +29,13 @@ class Terms:
 
 @dataclass(slots=True, kw_only=True)
 class RunState:
-    """What a run keeps when it is tried again after a login."""
+    """What a run keeps when it is tried again after a login.
+
+    `before` are the thread's tokens when it began, where that is known at its start.
+    """
 
     run_id: str
+    before: JsonObject | None
     grants: Grants
     planning: bool
 
