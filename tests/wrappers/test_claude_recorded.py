@@ -65,3 +65,59 @@ def test_handshakes_are_in_no_log() -> None:
 
     assert not kept("wrapper", hello)
     assert not kept(CLI, {"type": "control_response", "response": {}})
+
+
+# The data keys that callers of the seven tools know of Claude Code's events, in what we record of it.
+KNOWN = {
+    "agent_message": "text",
+    "reasoning": "text compact_metadata task_id",
+    "command_started": "command tool tool_use_id parent_tool_use_id description",
+    "command_finished": (
+        "command tool tool_use_id output exit_code interrupted persisted_output_path"
+        " persisted_output_size is_error"
+    ),
+    "file_changed": "changes",
+    "tool_started": "tool tool_use_id input parent_tool_use_id",
+    "tool_finished": (
+        "tool tool_use_id task_id output is_error content raw_tool_use_result status summary"
+        " output_file usage"
+    ),
+    "todo_updated": "items",
+    "status_changed": (
+        "status backend_session_id model tools cwd api_key_source fast_mode_requested"
+        " rate_limit_info"
+    ),
+    "run_completed": "final_response structured_output usage",
+    "run_failed": "message usage",
+    "rejected": "message",
+}
+# Those that we add to them; nothing is ever renamed.
+ADDED = {
+    "agent_message": "message_id",
+    "reasoning": "tool_use_id parent_tool_use_id last_tool_name usage level",
+    "command_finished": "status parent_tool_use_id",
+    "file_changed": "status tool_use_id parent_tool_use_id",
+    "tool_finished": "parent_tool_use_id",
+    "status_changed": (
+        "detail reason version permission_mode fast_mode_state usage"
+        " attempt max_retries retry_delay_ms error error_status"
+    ),
+    "message_added": "role text",
+    "artifact_added": "artifact_id name parts text",
+    "auth_required": "text error error_status attempt max_retries retry_delay_ms",
+    "run_completed": "permission_denials",
+    "run_failed": "reason api_error_status assistant_error terminal_reason final_response",
+    "rejected": "reason usage",
+}
+
+
+def test_the_keys_of_events_are_those_that_are_promised() -> None:
+    seen: dict[str, set[str]] = {}
+    for name in SCENES:
+        for step in logs.load(VENDOR, name).steps:
+            if "type" in step:
+                seen.setdefault(step["type"], set()).update(step["data"])
+
+    for kind in sorted(KNOWN | ADDED):
+        known, added = set(KNOWN.get(kind, "").split()), set(ADDED.get(kind, "").split())
+        assert (kind, seen.get(kind, set())) == (kind, known | added)

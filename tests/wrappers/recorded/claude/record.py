@@ -80,7 +80,8 @@ async def record(
     async with claude_case(folder) as case:
         (case.cwd / "home").mkdir(exist_ok=True)
         case.env |= scene.environment
-        case.start_anew(cli=_between(folder / "cli", heard, program or bundled_cli()))
+        cli = _between(folder / "cli", heard, program or bundled_cli(), scene.arguments)
+        case.start_anew(cli=cli)
         steps = await play(case, scene, heard)
     stable = _stable(folder)
     log = [stable.of(entry) for entry in _read(heard)]
@@ -106,10 +107,11 @@ async def play(case: Case, scene: Scene, heard: Path) -> list[Step]:
     )
 
 
-def _between(script: Path, heard: Path, program: Path) -> Path:
+def _between(script: Path, heard: Path, program: Path, arguments: Sequence[str]) -> Path:
     """A program that is the CLI to everybody, and keeps what is said."""
     argv = [sys.executable, str(Path(tee.__file__)), str(heard), str(program)]
-    script.write_text(f'#!/bin/sh\nexec {shlex.join(argv)} "$@"\n', "utf-8")
+    more = shlex.join(arguments)
+    script.write_text(f'#!/bin/sh\nexec {shlex.join(argv)} "$@" {more}\n', "utf-8")
     script.chmod(0o755)
     return script
 
@@ -117,6 +119,7 @@ def _between(script: Path, heard: Path, program: Path) -> Path:
 def _stable(folder: Path) -> Stable:
     stable = Stable(IDS, FIXED)
     stable.place(str(folder), "/scene")
+    stable.place(sys.executable, "/python")
     # The CLI names a project's folder by its path.
     stable.place(str(folder).replace("/", "-").replace("_", "-"), "-scene")
     return stable

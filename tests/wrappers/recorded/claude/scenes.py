@@ -5,15 +5,18 @@ Knows no recorder. A script is one of `tests.models.anthropic_script`.
 
 import base64
 import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gateway.core import json
 from gateway.core.events import CommandStarted
 from gateway.core.extension import ABORT, ALLOW, ALLOW_SESSION, DENY, Answer, PendingRequest
 from gateway.core.json import JsonObject
 from gateway.core.messages import user_text
+from tests.models import mcp_desk
 from tests.wrappers.claude_case import Reply
 from wrappers.adapter import AgentSession, Ask, Step
 
@@ -32,12 +35,14 @@ def _as_it_is(cwd: Path) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """`before` are prompts of earlier runs in the same session; `prepare` gets the work folder."""
+    """`before` are prompts of earlier runs in the same session; `prepare` gets the work folder;
+    `arguments` are told to the CLI after those of the adapter."""
 
     script: tuple[str, ...]
     request: dict[str, Any] = field(default_factory=dict[str, Any])
     environment: dict[str, str] = field(default_factory=dict[str, str])
     before: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
     prepare: Callable[[Path], None] = _as_it_is
     reply: Reply | None = None
     on_step: OnStep | None = None
@@ -53,7 +58,7 @@ def scene(*script: str, **settings: Any) -> Scene:
     return Scene(script=script, request=settings, **own)
 
 
-_OWN = ("environment", "before", "prepare", "reply", "on_step")
+_OWN = ("environment", "before", "arguments", "prepare", "reply", "on_step")
 
 
 # -- who answers -------------------------------------------------------------------------------
@@ -127,6 +132,13 @@ def papers(cwd: Path) -> None:
     (cwd / "page.pdf").write_bytes(PDF)
 
 
+HOOK = {"matcher": "*", "hooks": [{"type": "command", "command": "echo hooked"}]}
+HOOKS = json.encode({"hooks": {"PostToolUse": [HOOK]}})
+DESK = json.encode(
+    {"mcpServers": {"desk": {"command": sys.executable, "args": [mcp_desk.__file__]}}}
+)
+
+
 # -- the scenes --------------------------------------------------------------------------------
 
 # The task tools come without a search only with this model.
@@ -198,6 +210,35 @@ TOOLS = {
         "@say ok",
     ),
     "unknown_tool": scene("@tool NoSuchTool {}", '@tool ScheduleWakeup {"delay": 1}', "@say ok"),
+    "searching": scene(
+        '@tool Grep {"pattern": "two", "output_mode": "content"}',
+        '@tool Glob {"pattern": "*.txt"}',
+        "@say ok",
+        prepare=papers,
+        arguments=("--tools=Grep,Glob",),
+    ),
+    "hooks": scene(
+        "@sh true",
+        "@say ok",
+        arguments=(
+            f"--settings={HOOKS}",
+            "--include-hook-events",
+        ),
+    ),
+    "mcp": scene(
+        '@tool mcp__desk__echo {"text": "plums"}',
+        "@tool mcp__desk__broken {}",
+        '@tool mcp__desk__count {"to": 2}',
+        "@say ok",
+        model=SMALL,
+        arguments=(f"--mcp-config={DESK}",),
+    ),
+    "todos": scene(
+        "@todo Look|Change 1",
+        "@say ok",
+        environment={"CLAUDE_CODE_ENABLE_TASKS": "0"},
+        arguments=("--tools=Bash,TodoWrite",),
+    ),
     "tasks": scene("@todo Look|Change 1", "@tool TaskList {}", "@say ok", model=SMALL),
     "task_unknown": scene(
         '@tool TaskUpdate {"taskId": "9", "status": "completed"}',
@@ -252,6 +293,22 @@ ASKING = {
     "question_declined": scene("@question Colour?|red|blue", "@results", reply=choosing(DENY)),
     "plan_approved": scene(
         "@plan First this.", TOUCH, "@say ok", permission_mode="plan", reply=choosing(ALLOW)
+    ),
+    "plan_command": scene(TOUCH, "@say ok", permission_mode="plan", reply=choosing(ALLOW)),
+    "plan_check_out_of_reach": scene(
+        TOUCH,
+        "@say ok",
+        permission_mode="plan",
+        arguments=('--settings={"useAutoModeDuringPlan": true}',),
+    ),
+    "rule_denies": scene(
+        TOUCH,
+        r"@write a.txt a\n",
+        "@say ok",
+        arguments=('--settings={"permissions": {"deny": ["Bash(touch:*)", "Write"]}}',),
+    ),
+    "plan_write": scene(
+        r"@write a.txt a\n", "@say ok", permission_mode="plan", reply=choosing(ALLOW)
     ),
     "plan_revised": scene(
         "@plan First this.",
