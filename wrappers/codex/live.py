@@ -159,7 +159,7 @@ class LiveRun:
 
     def _remember(self) -> None:
         """Keep what a run needs that goes on after a restart; forget one that has ended."""
-        before = self._fold.usage.before
+        before = self._state.before = self._fold.usage.before
         waits = self._fold.asks or self._plan_request is not None or self._refused
         if self._done and not self._refused:
             self._ledger.forget(self._state.run_id)
