@@ -72,12 +72,15 @@ def _codex(making: Making) -> Adapter:
 
 def _claude_code(making: Making) -> Adapter:
     from wrappers.claude.adapter import ClaudeAdapter  # noqa: PLC0415 - start-up time
+    from wrappers.claude.spare import affordable  # noqa: PLC0415 - as above
 
+    spare = making.settings.spare
     return ClaudeAdapter(
         cli=making.settings.claude_bin,
         env=making.environment(),
         home=making.folder,
         allow_root=making.settings.allow_root,
+        spare=affordable() if spare is None else spare,
     )
 
 

@@ -85,6 +85,11 @@ class WrapperSettings(BaseSettings):
     claude_bin: Path | None = Field(
         default=None, description="The claude program; else the one inside claude-agent-sdk."
     )
+    spare: bool | None = Field(
+        default=None,
+        description="Keep one connected Claude Code (about 150 MB) for the next new context, whose "
+        "first turn then starts three times as fast; unset: with 8 GB of memory or more.",
+    )
     durability: Literal["normal", "full"] = Field(
         default="normal",
         description="`normal` survives a kill of the wrapper at any moment; `full` a loss of power "

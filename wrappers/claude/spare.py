@@ -7,13 +7,22 @@ like the process whose turn began last; its session was named in advance.
 import asyncio
 import contextlib
 import logging
+import os
 import uuid
 from typing import Final
 
 from wrappers.claude.client import AgentDownError, Client
 from wrappers.claude.options import Installation, Start
 
+# A first turn takes 0.7 s instead of 2.2 s (medians on two busy cores) for about 150 MB.
+MEMORY: Final = 8 * 1000**3  # bytes of the machine from which on that is a good trade
+
 log = logging.getLogger(__name__)
+
+
+def affordable() -> bool:
+    """Whether one more process is worth its memory here."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >= MEMORY
 
 
 class Spare:
