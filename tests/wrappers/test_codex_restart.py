@@ -90,8 +90,8 @@ async def resumed(
 
 
 async def test_a_command_that_was_allowed_runs_without_being_asked_for_again(bench: Bench) -> None:
-    # Reading is not asked for; what the asking response cost Codex may not have kept when killed.
-    script = "@sh ls\n@sh touch made\n@say no"
+    # What the response that asks has cost Codex may not have kept when it is killed.
+    script = "@todo a|b 1\n@sh touch made\n@say no"
     thread, request = await pending(bench, script, permission_mode="ask")
     answered = Answered(request=request, answer=option("allow")(request))
     script = "@sh touch made\n@say done"
