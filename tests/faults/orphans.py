@@ -169,14 +169,23 @@ class Pen:
             kill(pid)
 
     def kill_both(self) -> None:
-        victims = [self.pid, *self.guardians()]
         os.kill(self.pid, signal.SIGSTOP)  # all at once: nobody sees another one die
-        for pid in reversed(victims):
+        for pid in (*self.guardians(), self.pid):
+            kill(pid)
+
+    def kill_all(self) -> None:
+        """What stands by to sweep up, too: only another start is left to do it."""
+        os.kill(self.pid, signal.SIGSTOP)
+        for pid in (*_named("a2a-sweeper", descendants(self.pid)), *self.guardians(), self.pid):
             kill(pid)
 
     def kill_programs(self) -> None:
         for pid in self.programs():
             kill(pid)
+
+    def freeze_programs(self) -> None:
+        for pid in self.programs():
+            kill(pid, signal.SIGSTOP)
 
     def terminate(self) -> None:
         os.kill(self.pid, signal.SIGTERM)
@@ -188,12 +197,13 @@ KILLS: Final[Mapping[str, Callable[[Pen], None]]] = {
     "the wrapper": Pen.kill_wrapper,
     "wrapper and guardians": Pen.kill_both,
     "SIGTERM": Pen.terminate,
+    "all, and the next start": Pen.kill_all,
 }
 
 
-def kill(pid: int) -> None:
+def kill(pid: int, number: int = signal.SIGKILL) -> None:
     with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
 
 
 def _named(name: str, pids: Iterable[int]) -> list[int]:
