@@ -4,6 +4,7 @@ The one module that names the adapters; each is imported only when it is chosen,
 would cost seconds of start-up time and need not be installed.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,7 @@ def _codex(making: Making) -> Adapter:
     from wrappers.codex.adapter import CodexAdapter, find_codex  # noqa: PLC0415 - start-up time
 
     binary = find_codex(making.settings.codex_bin, making.source.get("PATH"))
-    if binary is None:
+    if binary is None or not os.access(binary, os.X_OK):
         raise AgentMissingError(
             "no codex program found; install it (pip install 'a2a-gateway[codex]'), put it on "
             "PATH, or name it with --codex-bin"
@@ -71,6 +72,9 @@ def _codex(making: Making) -> Adapter:
 
 
 def _claude_code(making: Making) -> Adapter:
+    given = making.settings.claude_bin
+    if given is not None and not (given.is_file() and os.access(given, os.X_OK)):
+        raise AgentMissingError(f"{given} is no program; name the claude program with --claude-bin")
     from wrappers.claude.adapter import ClaudeAdapter  # noqa: PLC0415 - start-up time
     from wrappers.claude.spare import affordable  # noqa: PLC0415 - as above
 

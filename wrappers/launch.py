@@ -9,7 +9,6 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any, Final, TextIO
 
 from pydantic import ValidationError
@@ -195,9 +194,13 @@ def _say(text: str, stream: TextIO | None = None) -> None:
     stream = stream or sys.stdout
     if stream is None:
         return
-    with suppress(OSError):
+    try:
         stream.write(text + "\n")
         stream.flush()
+    except OSError:  # what is still buffered would fail again at exit, and be the exit status
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 if __name__ == "__main__":
