@@ -76,11 +76,16 @@ async def measured(agent: str, folder: Path, rounds: int) -> Figures:
 
 
 async def _warm(place: Place, figures: Figures, rounds: int) -> None:
-    async with opened(place.bare("bare")) as bare, place.wrapper("warm") as (_, target):
+    # What a conversation holds is sent with each turn: the large ones have conversations of their own.
+    async with (
+        opened(place.bare("bare")) as bare,
+        opened(place.bare("bare-large")) as bare_large,
+        place.wrapper("warm") as (_, target),
+    ):
         figures.idle = rss(target.pid)
-        sending, streaming = [await place.conversation(target) for _ in range(2)]
+        sending, streaming, large = [await place.conversation(target) for _ in range(3)]
         for number in range(3):  # the first turns load what the later ones find
-            for turn in (bare.turn, sending.send, streaming.stream):
+            for turn in (bare.turn, bare_large.turn, sending.send, streaming.stream, large.send):
                 await turn(f"@say warm {number}")
 
         async def without(prompt: str) -> None:
@@ -97,14 +102,14 @@ async def _warm(place: Place, figures: Figures, rounds: int) -> None:
 
         for number in range(rounds):
             await _in_turn(number, TURNS, [without, send, stream])
-            await _heavy(bare, streaming, target, figures)
+            await _large(bare_large, large, target, figures)
             figures.bare_new.append(await bare.anew(f"@say new {number}"))
             another = await place.conversation(target)
             figures.new.append(await another.send(f"@say new {number}"))
             another.close()
         figures.used = rss(target.pid)
-        sending.close()
-        streaming.close()
+        for conversation in (sending, streaming, large):
+            conversation.close()
 
 
 async def _in_turn(
@@ -116,7 +121,7 @@ async def _in_turn(
             await kinds[(kind + at) % len(kinds)](f"@say hello {number}-{at}")
 
 
-async def _heavy(bare: Bare, wrapped: Conversation, target: Target, figures: Figures) -> None:
+async def _large(bare: Bare, wrapped: Conversation, target: Target, figures: Figures) -> None:
     burst = "\n".join(f"@say message {n}" for n in range(BURST))
     figures.bare_burst.append(await bare.turn(burst))
     taken = await wrapped.stream(burst)
