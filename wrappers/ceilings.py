@@ -28,15 +28,18 @@ def check_ceilings(
         raise InvalidInputError(
             "isolation 'worktree' is not offered here; leave it out", "isolation"
         )
-    _check("permission_mode", request.permission_mode or "auto", settings.permission_modes)
+    _check("permission_mode", request.permission_mode, "auto", settings.permission_modes)
     sandboxes = SANDBOXES[: SANDBOXES.index(settings.max_sandbox) + 1]
-    _check("sandbox", request.sandbox or default_sandbox, sandboxes)
+    _check("sandbox", request.sandbox, default_sandbox, sandboxes)
     policies = ENV_POLICIES[: ENV_POLICIES.index(settings.max_env_policy) + 1]
-    _check("env_policy", request.env_policy or "core", policies)
+    _check("env_policy", request.env_policy, "core", policies)
 
 
-def _check(field: str, asked: str, allowed: Sequence[str]) -> None:
-    if asked not in allowed:
-        raise InvalidInputError(
-            f"{field} {asked!r} is not allowed here; allowed: {', '.join(allowed)}", field
-        )
+def _check(field: str, asked: str | None, default: str, allowed: Sequence[str]) -> None:
+    if (asked or default) in allowed:
+        return
+    raise InvalidInputError(
+        f"{field} {asked or default!r}{'' if asked else ', the default,'} is not allowed here; "
+        f"allowed: {', '.join(allowed)}; ask for one of these, or the agent's owner for more",
+        field,
+    )

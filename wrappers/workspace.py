@@ -12,7 +12,8 @@ from gateway.core.errors import InvalidInputError
 def checked_cwd(cwd: str | None, roots: Sequence[Path]) -> Path:
     """The real path of `cwd`. With `roots` it must be one of them or lie below one.
 
-    A wrapper of a single root needs no `cwd`: clients that know A2A alone cannot name one. Raises: InvalidInputError, saying which folder is meant and what would do.
+    A wrapper of a single root needs no `cwd`: clients that know A2A alone cannot name one.
+    Raises: InvalidInputError, saying which folder is meant and what would do.
     """
     if not cwd and len(roots) == 1:
         cwd = str(roots[0])
@@ -29,7 +30,12 @@ def checked_cwd(cwd: str | None, roots: Sequence[Path]) -> Path:
         raise InvalidInputError(f"cwd is not a directory: {cwd}", "cwd")
     # Real paths on both sides: a link below a root may point outside, `rootx` is no child of `root`.
     if roots and not any(real.is_relative_to(_root(root)) for root in roots):
-        raise InvalidInputError(f"cwd is outside the folders this agent may work in: {cwd}", "cwd")
+        allowed = ", ".join(str(root) for root in roots)
+        raise InvalidInputError(
+            f"cwd is outside the folders this agent may work in: {cwd}; allowed: {allowed} and "
+            "what is below",
+            "cwd",
+        )
     return real
 
 

@@ -57,5 +57,5 @@ def test_without_ceilings_everything_is_taken() -> None:
 
 def test_an_agent_without_a_sandbox_stays_below_no_ceiling_for_sandboxes() -> None:
     silent = CodingRequest(permission_mode="ask")
-    with pytest.raises(InvalidInputError, match="sandbox 'danger-full-access' is not allowed"):
+    with pytest.raises(InvalidInputError, match="'danger-full-access', the default, is not"):
         check_ceilings(silent, STRICT, "danger-full-access")
