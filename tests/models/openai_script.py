@@ -11,6 +11,7 @@ tell how far the script has come, so any number of conversations run at once wit
     @patch PATH TEXT          add a file                  @rawpatch TEXT   any patch
     @todo A|B|C IDX           a plan, IDX in progress     @input JSON      request_user_input
     @ns SPACE NAME JSON       a tool of a namespace: an MCP server's, or of `multi_agent_v1`
+    @js CODE                  what models in code mode call: JavaScript that calls the tools
     @search QUERY             a search of the model's own @draw TEXT       a picture of its own
     @with VERB REST           a call that goes together with the next one
     @next VERB REST           a step of the answer to the next prompt that has no verb
@@ -228,6 +229,7 @@ CALLS: dict[str, Callable[[str], Json]] = {
     "input": lambda rest: _function("request_user_input", json.loads(rest)),
     "tool": _tool,
     "ns": _member,
+    "js": lambda rest: _freeform("exec", lines(rest)),
 }
 OWN: dict[str, Callable[[str], Json]] = {  # done by the model's own side: nothing is called
     "search": _search,

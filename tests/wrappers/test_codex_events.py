@@ -496,6 +496,26 @@ def test_an_mcp_servers_tool_form_and_page_are_three_kinds() -> None:
     assert page.reply(answer("allow"))["action"] == "accept"
 
 
+def test_a_tool_that_needs_permission_is_refused_where_nobody_is_asked_for_any() -> None:
+    fold = TurnFold(THREAD, permits=False)
+    fold.begin(TURN)
+    fold.take(Incoming(method="turn/started", params={"turn": {"id": TURN}}, thread=THREAD), 0.0)
+    call: dict[str, Any] = {"type": "mcpToolCall", "id": "t", "server": "fs", "tool": "rm"}
+    fold.take(item("started", **call, arguments={"p": 1}), 0.0)
+    meta = {"codex_approval_kind": "mcp_tool_call", "tool_params": {"p": 1}}
+    method = "mcpServer/elicitation/request"
+    form = message(method, ask=1, serverName="fs", mode="form", message="who?", _meta=None)
+    (ask,) = fold.take(form, 0.0)
+    assert isinstance(ask, Ask)
+    tool = message(method, ask=2, serverName="fs", mode="form", message="ok?", _meta=meta)
+    (warning,) = fold.take(tool, 0.0)
+    assert isinstance(warning, StatusChanged)
+    assert "tool rm of MCP server fs" in (warning.message or "")
+    (end,) = fold.take(item("completed", **call, arguments={"p": 1}, status="failed"), 0.0)
+    assert isinstance(end, ToolFinished)
+    assert end.status == "declined"
+
+
 def test_a_request_that_is_answered_elsewhere_is_withdrawn() -> None:
     fold = begun()
     request = message("item/commandExecution/requestApproval", ask=4, itemId="i", command="rm x")

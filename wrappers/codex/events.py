@@ -30,10 +30,14 @@ Handle: TypeAlias = "Callable[[TurnFold, Incoming, str | None, float], list[Step
 
 
 class TurnFold:
-    """One run's state at Codex: its turn, open items, open requests, tokens and last answer."""
+    """One run's state at Codex: its turn, open items, open requests, tokens and last answer.
 
-    def __init__(self, thread: str) -> None:
+    With `permits` the caller is asked whether an MCP server's tool may be used.
+    """
+
+    def __init__(self, thread: str, *, permits: bool = True) -> None:
         self.thread = thread
+        self._permits = permits
         self.turn: str | None = None
         self.ended: JsonObject | None = None  # the turn as `turn/completed` says it
         self.asks: dict[str, Asked] = {}  # request id -> what is open
@@ -259,6 +263,9 @@ class TurnFold:
         params = message.params
         if as_object(params.get("_meta")).get("codex_approval_kind") == "mcp_tool_call":
             item, params = self._open.about(params, author)
+            if not self._permits:
+                self._open.refuse(item.get("id"))
+                return self._noticed(notices.unpermitted(params, author, self.waiting))
         found = ask(
             message.method,
             params,

@@ -123,6 +123,16 @@ def sub_agent_ended(turn: JsonObject, author: str, status: str) -> list[Event]:
     return [_said(status, WARNING, f"a sub-agent failed: {why}", author)]
 
 
+def unpermitted(params: JsonObject, author: str | None, status: str) -> list[Event]:
+    """An MCP server's tool needs a permission that nobody is asked for in this run's mode."""
+    server, tool = params.get("serverName"), as_object(params.get("_meta")).get("tool_name")
+    text = (
+        f"tool {tool} of MCP server {server} needs permission and was refused; run with "
+        f"permission_mode ask, or approve it in codex's config (mcp_servers.{server})"
+    )
+    return [_said(status, WARNING, text, author)]
+
+
 def _said(
     status: str, reason: str, text: str, author: str | None, item_id: str | None = None
 ) -> Event:

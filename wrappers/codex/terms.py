@@ -19,11 +19,22 @@ from wrappers.structured import fault_of_schema
 ASK_TOOL: Final = "ask_orchestrator"
 QUESTION_ID: Final = "answer"  # of the one question that `ask_orchestrator` asks
 
+# Nothing is asked for permission, as with Codex's own `never`; that one answers what an MCP server
+# asks (a form, a page to visit) with a no by itself, and such questions are the caller's.
+_UNASKED: Final[JsonObject] = {
+    "granular": {
+        "sandbox_approval": False,
+        "rules": False,
+        "skill_approval": False,
+        "request_permissions": False,
+        "mcp_elicitations": True,
+    }
+}
 # `ask` is Codex's strictest policy: only commands it knows to read are run without a question.
-APPROVALS: Final[Mapping[PermissionMode, str]] = {
-    "auto": "never",
+APPROVALS: Final[Mapping[PermissionMode, str | JsonObject]] = {
+    "auto": _UNASKED,
     "ask": "untrusted",
-    "plan": "never",
+    "plan": _UNASKED,
 }
 SANDBOXES: Final[Mapping[Sandbox, str]] = {  # the simple modes that thread calls know
     "read-only": "read-only",

@@ -2,10 +2,12 @@
 
 Knows no process. A line of a log is one call of the fold, in order:
 
-    {"fold": THREAD}                 a new run                {"begin": TURN}
+    {"fold": THREAD, "permits": …}   a new run                {"begin": TURN}
     {"heard": METHOD, "thread": …, "params": …, "id": …}      a message (`at`: seconds, of output)
     {"flush": SECONDS}               gathered pieces were due
     {"answered": ANSWER}             {"end": ARGUMENTS}       {"close": STATUS}
+    {"run": STEP, "index": …}        a step that the run made beside the fold (a plan to approve)
+                                     and its place among all steps
 """
 
 from collections.abc import Generator
@@ -25,13 +27,20 @@ ROUNDING_S = 0.001
 
 
 class Tape:
-    """What all folds of a recording were told, and what they made of it."""
+    """What all folds of a recording were told, and the steps of its runs."""
 
     def __init__(self) -> None:
         self.log: list[JsonObject] = []
         self.steps: list[JsonObject] = []
+        self._made: list[Step] = []
         self._inside = False
         self._start: float | None = None
+
+    def yielded(self, step: Step) -> None:
+        """A step that came out of the run: one that no fold made is kept as it is."""
+        if not any(step is made for made in self._made):
+            self.log.append({"run": step_json(step), "index": len(self.steps)})
+        self.steps.append(step_json(step))
 
     def since(self, now: float) -> float:
         if self._start is None:
@@ -49,7 +58,7 @@ class Tape:
             if outermost:
                 self._inside = False
                 self.log.append(line)
-                self.steps += map(step_json, made)
+                self._made += made
 
 
 class RecordingFold(TurnFold):
@@ -57,9 +66,9 @@ class RecordingFold(TurnFold):
 
     tape: Tape
 
-    def __init__(self, thread: str) -> None:
-        super().__init__(thread)
-        self.tape.log.append({"fold": thread})
+    def __init__(self, thread: str, *, permits: bool = True) -> None:
+        super().__init__(thread, permits=permits)
+        self.tape.log.append({"fold": thread, "permits": permits})
 
     def begin(self, turn: str) -> None:
         with self.tape.call({"begin": turn}):
@@ -98,14 +107,20 @@ def _line(message: Incoming, at: float) -> JsonObject:
 
 def replay(log: list[JsonObject]) -> list[JsonObject]:
     """The steps that become of a log."""
-    steps: list[Step] = []
+    steps: list[JsonObject] = []
     fold = TurnFold("")
     for line in log:
-        if "fold" in line:
-            fold = TurnFold(line["fold"])
-        else:
-            steps += _again(fold, line)
-    return [step_json(step) for step in steps]
+        match line:
+            case {"fold": thread, "permits": permits}:
+                fold = TurnFold(thread, permits=permits)
+            case {"run": _}:
+                continue
+            case _:
+                steps += map(step_json, _again(fold, line))
+    for line in log:
+        if "run" in line:
+            steps.insert(line["index"], line["run"])
+    return steps
 
 
 def _again(fold: TurnFold, line: JsonObject) -> list[Step]:

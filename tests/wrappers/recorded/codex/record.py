@@ -6,6 +6,7 @@ Its process, session and wire are the product's own; the model is scripted.
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -63,7 +64,7 @@ async def record(
         patch.setattr(live, "TurnFold", recording)
         async with codex_bench(folder, environment, extra=_desk(scenario)) as bench:
             bench.settings(scenario.settings, scenario.features)
-            await _play(scenario, bench)
+            await _play(scenario, bench, tape)
     version = await anyio.run_process([codex_program.codex_program(), "--version"], env=environment)
     stable = _stable(tape, folder)
     made = Recording(
@@ -76,11 +77,13 @@ async def record(
     return made
 
 
-async def _play(scenario: Scenario, bench: Bench) -> None:
+async def _play(scenario: Scenario, bench: Bench, tape: Tape) -> None:
     session, at = await bench.open(), scenario.at
     with anyio.fail_after(PATIENCE_S):
-        for said in scenario.says:
-            async for step in session.run(turn_of(said, **scenario.request)):
+        for number, said in enumerate(scenario.says):
+            turn = replace(turn_of(said, **scenario.request), run_id=f"r-{number}")
+            async for step in session.run(turn):
+                tape.yielded(step)
                 if at is not None and isinstance(step, at):
                     await scenario.act(session)
                     at = None

@@ -95,6 +95,7 @@ _UPDATE: Final = (
     "*** Begin Patch\\n*** Update File: a.txt\\n@@\\n one\\n-two\\n+three\\n*** Add File: c.txt\\n"
     "+new\\n*** End Patch"
 )
+_ADD: Final = "*** Begin Patch\\n*** Add File: a.txt\\n+one\\n*** End Patch"
 _MISFIT: Final = "*** Begin Patch\\n*** Update File: no.txt\\n@@\\n-x\\n+y\\n*** End Patch"
 
 SCENARIOS: Final[Mapping[str, Scenario]] = {
@@ -193,9 +194,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         desk=True,
         request=_ASK,
     ),
-    "mcp_form": Scenario(
-        says=_script('@ns mcp__desk sign {"who": "Ada"}', "@say done"), desk=True, request=_ASK
-    ),
+    "mcp_form": Scenario(says=_script('@ns mcp__desk sign {"who": "Ada"}', "@say done"), desk=True),
     "mcp_page": Scenario(
         says=_script('@ns mcp__desk visit {"url": "https://desk.test/login"}', "@say done"),
         desk=True,
@@ -215,6 +214,24 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "sub_agent_left": Scenario(
         says=_script(_kid("@sh while echo up; do sleep 0.2; done", "@say kid done"), "@say no"),
         at=CommandUpdated,
+    ),
+    "sub_agent_team": Scenario(
+        says=_script(
+            '@ns collaboration spawn_agent {"task_name": "look", "message": "@say found",'
+            ' "fork_turns": "none"}',
+            '@ns collaboration wait_agent {"timeout_ms": 10000}',
+            "@say all done",
+        ),
+        features=("multi_agent_v2",),
+    ),
+    "code_mode": Scenario(
+        says=_script(
+            '@js text((await tools.exec_command({cmd: "echo hi"})).output);',
+            f"@js await tools.apply_patch(`{_ADD}`);",
+            '@js await tools.update_plan({plan: [{step: "a", status: "in_progress"}]});',
+            "@say done",
+        ),
+        request={"model": "gpt-6-sol"},
     ),
     "steered": Scenario(
         says=_script("@sh sleep 0.5; echo up", "@results"), at=CommandStarted, act=_steer
