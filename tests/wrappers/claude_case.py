@@ -190,6 +190,20 @@ def events(steps: Sequence[Step]) -> list[Event]:
     return [step for step in steps if not isinstance(step, Ask | Withdraw | Bound)]
 
 
+@asynccontextmanager
+async def watched_proxy() -> AsyncGenerator[tuple[str, list[str]]]:
+    """A proxy that refuses: its URL, and the first lines of what it was asked for."""
+    seen: list[str] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append((await reader.readline()).decode().strip())
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", seen
+
+
 # -- a wrapper that is killed ------------------------------------------------------------------
 
 SLEEPER = "@sh echo $$ $PPID > pids; exec sleep 600"  # the command, and the CLI that runs it

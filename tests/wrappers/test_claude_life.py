@@ -36,11 +36,12 @@ from tests.wrappers.claude_case import (
     of,
     only,
     turn_of,
+    watched_proxy,
 )
 from tests.wrappers.launched import gone
 from wrappers import figures
 from wrappers.adapter import AgentSession, Ask, Context, Step, UnsupportedError, Withdraw
-from wrappers.claude.options import Installation
+from wrappers.claude.options import Installation, session_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -253,7 +254,18 @@ async def test_contexts_do_not_share_a_conversation(claude: Case) -> None:
     assert "The word is plum." not in claude.heard()
 
 
-@pytest.mark.parametrize("text", ["/clear", "/context", "@/etc/hostname what is it?", "!id"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/clear",
+        "/compact",
+        "/context",
+        "!id",
+        "@/etc/hostname what is it?",
+        "--dangerously-skip-permissions",
+        "# remember this",
+    ],
+)
 async def test_a_prompt_is_text_and_nothing_else(claude: Case, text: str) -> None:
     await claude.run("@say The word is plum.")
     steps = await claude.run(text)
@@ -263,6 +275,34 @@ async def test_a_prompt_is_text_and_nothing_else(claude: Case, text: str) -> Non
     assert text in heard
     assert "The word is plum." in heard
     assert not any(read(Path("/etc/hostname")) in said for said in heard[-2:])
+
+
+async def test_nobody_but_the_model_is_called(claude: Case) -> None:
+    async with watched_proxy() as (url, seen):
+        proxied = {"HTTPS_PROXY": url, "HTTP_PROXY": url, "NO_PROXY": "127.0.0.1"}
+        claude.env.update(proxied)
+        claude.start_anew(spare=True)
+        steps = await claude.run(lines("@sh true", "@write a.txt a", "@say ok"))
+        await claude.spare(1)
+        await claude.adapter.inspect()
+        await claude.adapter.close()
+
+    assert end(steps, RunCompleted).final_response == "ok"
+    assert seen == []
+
+
+async def test_the_proxy_of_that_test_would_see_a_call(claude: Case) -> None:
+    async with watched_proxy() as (url, seen):
+        claude.env.update({"HTTPS_PROXY": url, "ANTHROPIC_BASE_URL": "https://model.invalid"})
+        claude.start_anew()
+
+        async def cancel(step: Step, session: AgentSession) -> None:
+            if isinstance(step, StatusChanged) and step.extra.get("detail") == "api_retry":
+                await session.cancel()
+
+        await claude.run("@say ok", on_step=cancel)
+
+    assert {line.split()[1] for line in seen} == {"model.invalid:443"}
 
 
 async def test_a_repository_cannot_run_hooks_or_servers(claude: Case) -> None:
@@ -289,6 +329,7 @@ async def test_commands_see_the_built_environment_alone(
 
     output = only(steps, CommandFinished).output or ""
     assert "OUR_TOKEN" not in output
+    assert claude.env["ANTHROPIC_API_KEY"] not in output
     assert f"HOME={claude.env['HOME']}" in output
     kept = [path for path in (claude.folder / "adapter").rglob("*") if path.is_file()]
     assert not any(claude.env["ANTHROPIC_API_KEY"] in read(path) for path in kept)
@@ -421,6 +462,18 @@ async def test_a_lost_conversation_begins_anew_and_says_so(claude: Case) -> None
     assert usage is not None
     (model,) = usage["model_usage"].values()
     assert model["inputTokens"] == 100
+
+
+async def test_a_transcript_without_a_turn_is_no_conversation(claude: Case) -> None:
+    # A CLI killed in its first moments leaves one, and then refuses to resume it.
+    session = session_of(claude.context())
+    folder = Path(claude.env["CLAUDE_CONFIG_DIR"]) / "projects" / "somewhere"
+    folder.mkdir(parents=True)
+    (folder / f"{session}.jsonl").touch()
+    steps = await claude.run("@say here")
+
+    assert end(steps, RunCompleted).final_response == "here"
+    assert not any(step.reason == "session_lost" for step in of(steps, StatusChanged))
 
 
 async def test_usage_is_the_run_s_own_after_an_aborted_turn_and_a_restart(claude: Case) -> None:

@@ -40,6 +40,14 @@ SWITCHES: Final = {
 # Else plan mode has a check of the vendor's servers decide about commands and sub-agents; where that
 # is out of reach (any other base URL), all of them are refused and nobody is asked.
 SETTINGS: Final = {"useAutoModeDuringPlan": False}
+SHELL: Final = """#!/bin/sh
+unset ANTHROPIC_API_KEY ANTHROPIC_AUTH_TOKEN ANTHROPIC_CUSTOM_HEADERS CLAUDE_CODE_OAUTH_TOKEN
+unset OPENAI_API_KEY CODEX_API_KEY
+case $1 in
+*/snapshot-zsh-*) exec zsh -c "$1" ;;
+*) exec bash -c "$1" ;;
+esac
+"""
 # Tools that wake up by themselves or talk to other sessions.
 WITHHELD: Final = ("ScheduleWakeup", "Monitor", "SendMessage", "ListAgents", "DesignSync")
 
@@ -135,6 +143,7 @@ class Installation:
         limits = request.limits
         environment = {**(turn.environment or self.env), **SWITCHES}
         environment["CLAUDE_CONFIG_DIR"] = str(self.config)
+        environment["CLAUDE_CODE_SHELL_PREFIX"] = str(self.shell())
         if self.root and self.allow_root:
             environment["IS_SANDBOX"] = "1"
         cost = limits.max_cost_usd if limits else None
@@ -165,18 +174,32 @@ class Installation:
     def _transcripts(self, session: str) -> Iterator[Path]:
         return (self.config / "projects").glob(f"*/{session}.jsonl")
 
+    def shell(self) -> Path:
+        """The program that commands are run by: without the keys that the CLI alone needs.
+
+        They keep an agent from printing them; the CLI's own environment stays readable for its user.
+        """
+        file = self.home / "shell"
+        if not file.exists():
+            _write_private(file, SHELL, mode=0o700)
+        return file
+
     def profile_file(self, profile: str) -> Path:
         """Where the CLI reads a profile: it may be longer than an argument (128 KiB), and those
         are seen by every user of the machine."""
         name = hashlib.sha256(profile.encode()).hexdigest()[:32]
         file = self.home / "profiles" / f"{name}.md"
         if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            draft = file.with_suffix(f".{uuid.uuid4().hex}")
-            draft.touch(mode=0o600)
-            draft.write_text(profile, encoding="utf-8")
-            draft.replace(file)
+            _write_private(file, profile, mode=0o600)
         return file
+
+
+def _write_private(file: Path, text: str, *, mode: int) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = file.with_suffix(f".{uuid.uuid4().hex}")
+    draft.touch(mode=mode)
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(file)
 
 
 def _check_schema(schema: JsonObject) -> None:
