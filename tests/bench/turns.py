@@ -5,6 +5,7 @@ in one process of their own, and bare and wrapped turns alternate: so machine, m
 same for both, and the difference is ours.
 """
 
+import itertools
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -22,7 +23,7 @@ from tests.bench.wrapped import AGENTS, Conversation, Place, model, opened
 from tests.demo.stage import plain_environment
 from tests.wrappers.launched import event_of
 
-TURNS: Final = 10  # of each kind, a round
+TURNS: Final = 12  # of each kind, a round: twice in each order
 BURST: Final = 300  # messages of one turn, as fast as the vendor says them
 OUTPUT: Final = "seq 1 150000"  # 938,894 bytes: both CLIs keep less than 1 MiB of one command
 
@@ -115,10 +116,11 @@ async def _warm(place: Place, figures: Figures, rounds: int) -> None:
 async def _in_turn(
     number: int, count: int, kinds: Sequence[Callable[[str], Awaitable[None]]]
 ) -> None:
-    """Each kind `count` times, another one first each time: who comes after whom matters."""
-    for at in range(count):
-        for kind in range(len(kinds)):
-            await kinds[(kind + at) % len(kinds)](f"@say hello {number}-{at}")
+    """Each kind `count` times, in every order as often: a CLI goes on working behind its answer."""
+    orders = itertools.islice(itertools.cycle(itertools.permutations(kinds)), count)
+    for at, order in enumerate(orders):
+        for kind in order:
+            await kind(f"@say hello {number}-{at}")
 
 
 async def _large(bare: Bare, wrapped: Conversation, target: Target, figures: Figures) -> None:
