@@ -5,6 +5,8 @@ Knows nothing of the product at its import: tests/conftest.py imports it for eve
 
 import importlib
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,18 @@ _named: list[Path] = []
 def name(program: Path) -> None:
     """Have all tests of this process run `program`, their wrappers' processes too."""
     _named[:] = [program]
+
+
+@contextmanager
+def using(program: Path | None) -> Generator[None]:
+    """Have `program` run meanwhile; None changes nothing."""
+    before = list(_named)
+    if program is not None:
+        name(program)
+    try:
+        yield
+    finally:
+        _named[:] = before
 
 
 def named() -> Path | None:

@@ -28,7 +28,7 @@ def turn_of(said: str | Message, /, **request: Any) -> Turn:
     message = user_text("m-1", said) if isinstance(said, str) else said
     environment = request.pop("environment", {})
     return Turn(
-        run_id="r-1",
+        run_id=request.pop("run_id", "r-1"),
         message=message,
         request=CodingRequest.model_validate(request),
         environment=environment,

@@ -6,7 +6,6 @@ Its process, session and wire are the product's own; the model is scripted.
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -55,23 +54,17 @@ async def record(
     name: str, folder: Path, environment: dict[str, str], program: Path | None
 ) -> Recording:
     """Raises: ValueError when the log does not become again what Codex's messages became."""
-    if program is not None:
-        codex_program.name(program)
-    scenario = SCENARIOS[name]
-    tape = Tape()
+    scenario, tape = SCENARIOS[name], Tape()
     recording = type("OnTape", (RecordingFold,), {"tape": tape})
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, codex_program.using(program):
         patch.setattr(live, "TurnFold", recording)
         async with codex_bench(folder, environment, extra=_desk(scenario)) as bench:
             bench.settings(scenario.settings, scenario.features)
             await _play(scenario, bench, tape)
-    version = await anyio.run_process([codex_program.codex_program(), "--version"], env=environment)
+        asked = [codex_program.codex_program(), "--version"]
+        version = (await anyio.run_process(asked, env=environment)).stdout.decode().strip()
     stable = _stable(tape, folder)
-    made = Recording(
-        program=version.stdout.decode().strip(),
-        log=stable.of(tape.log),
-        steps=stable.of(tape.steps),
-    )
+    made = Recording(program=version, log=stable.of(tape.log), steps=stable.of(tape.steps))
     if (again := replay(made.log)) != made.steps:
         raise ValueError(f"{name}: the log makes {again}, where the run made {made.steps}")
     return made
@@ -81,7 +74,7 @@ async def _play(scenario: Scenario, bench: Bench, tape: Tape) -> None:
     session, at = await bench.open(), scenario.at
     with anyio.fail_after(PATIENCE_S):
         for number, said in enumerate(scenario.says):
-            turn = replace(turn_of(said, **scenario.request), run_id=f"r-{number}")
+            turn = turn_of(said, run_id=f"r-{number}", **scenario.request)
             async for step in session.run(turn):
                 tape.yielded(step)
                 if at is not None and isinstance(step, at):
