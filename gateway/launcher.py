@@ -98,7 +98,7 @@ class Launcher:
                 await self._settle(slot.running)
                 slot.doubted = False
             if slot.running is None or not slot.running.alive:
-                slot.running = self._found(agent) or await self._start(agent)
+                slot.running = await self._awaited(agent) or await self._start(agent)
             return slot.running
 
     def doubt(self, agent: str) -> None:
@@ -107,10 +107,7 @@ class Launcher:
             slot.doubted = True
 
     async def _settle(self, wrapper: Running) -> None:
-        """Wait for the end of one that takes nothing up any more: it has taken its note back.
-
-        Its successor needs its folder. One that keeps its note goes on.
-        """
+        """Wait for the end of one that has taken its note back: it takes nothing up any more."""
         if wrapper.alive and not self._home.note(wrapper.port).exists():
             logger.info("wrapper %d is ending; waiting for it", wrapper.process.pid)
             if not await _ended(wrapper) and wrapper.ours:
@@ -133,6 +130,21 @@ class Launcher:
             self._home.launched.unlink(missing_ok=True)
 
     # -- one that runs ---------------------------------------------------------------------------
+
+    async def _awaited(self, agent: str) -> Running | None:
+        """The one that runs, or that a killed gateway had just started; the end of one that is
+        ending is waited for, because its successor needs its folder."""
+        process: Process | None = None
+        match as_object((read_private(self._home.launched) or {}).get(agent)):
+            case {"pid": int(pid), "start_time": int(ticks)}:
+                process = Process(pid=pid, start_time=ticks)
+            case _:
+                pass
+        with anyio.move_on_after(self._timeout_s):
+            while (found := self._found(agent)) is None and process and process.alive:  # noqa: ASYNC110
+                await anyio.sleep(_POLL_S)  # no child of ours: nobody tells us
+            return found
+        return None
 
     def _found(self, agent: str) -> Running | None:
         for published in self._home.wrappers():

@@ -63,13 +63,13 @@ async def test_a_run_that_meets_an_agent_at_its_end_is_done_by_the_next_one(
     # A wrapper that had decided to end answered 503 for as long as it took to end; the gateway
     # tried three times in 0.3 s, always the same one, and the run failed.
     async with house(
-        tmp_path / "home", environment, local=("scripted",), idle_exit_s=0.05
+        tmp_path / "home", environment, local=("scripted",), idle_exit_s=0.5
     ) as gateway:
         for n in range(6):
             run = await gateway.spawn("scripted", f"say {n}", backend="scripted", cwd=str(tmp_path))
             ended = await gateway.ended(run)
             assert ended.status is RunStatus.COMPLETED, ended.error
-            with anyio.move_on_after(0.04 + n * 0.03):  # around the moment of its decision
+            with anyio.move_on_after(0.45 + n * 0.05):  # around the moment of its decision
                 await gone((await gateway.launcher.ensure("scripted")).process.pid)
 
 

@@ -152,3 +152,29 @@ async def test_a_cancel_while_the_wrapper_starts_ends_the_run_at_once(
         cancelled = await gateway.tasks.cancel("local", run.id)
         assert cancelled.status is RunStatus.CANCELLED
         assert cancelled.remote is None
+
+
+async def test_a_wrapper_that_a_killed_gateway_had_just_started_is_waited_for(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    # The gateway after that found no note of it yet and started another, which found its folder
+    # taken: the run ended as launch_failed.
+    home = Home(tmp_path / "home")
+    child = {**environment, "A2A_GATEWAY_HOME": str(home.path)}
+    killed = Launcher(home, environment=child, timeout_s=30)
+    after = Launcher(home, environment=child, timeout_s=30)
+    found: list[int] = []
+
+    async def ensure(launcher: Launcher) -> None:
+        found.append((await launcher.ensure("scripted")).process.pid)
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as group:
+            group.start_soon(ensure, killed)
+            while not home.launched.exists():
+                await anyio.lowlevel.checkpoint()
+            assert home.wrappers() == []
+            group.start_soon(ensure, after)
+    assert found[0] == found[1]
+    await after.stop()
+    await killed.stop()
