@@ -128,6 +128,8 @@ class Pen:
         longest = chance.uniform(0, 1.5) if chance.random() < 0.33 else UP_S
         with anyio.move_on_after(longest):
             await self.whole()
+        while not self.programs():  # noqa: ASYNC110 (a kill of nobody proves nothing)
+            await anyio.sleep(LOOK_S)
         return len(self.brood())
 
     async def whole(self) -> None:
