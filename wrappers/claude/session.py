@@ -13,7 +13,14 @@ from typing import Final
 
 from claude_agent_sdk import ToolPermissionContext
 
-from gateway.core.events import AuthRequired, Event, Rejected, RunFailed, StatusChanged
+from gateway.core.events import (
+    AuthRequired,
+    CommandUpdated,
+    Event,
+    Rejected,
+    RunFailed,
+    StatusChanged,
+)
 from gateway.core.extension import Answer
 from gateway.core.json import JsonObject
 from gateway.core.messages import Message
@@ -23,7 +30,6 @@ from wrappers.claude import structured
 from wrappers.claude.asks import Verdict
 from wrappers.claude.client import AgentDownError, Client
 from wrappers.claude.events import Reading
-from wrappers.claude.kept import Kept
 from wrappers.claude.options import Installation, Start
 from wrappers.claude.outcome import Totals, cancelled, conclude, totals_after, usage_of
 from wrappers.claude.prompt import content_of
@@ -51,7 +57,6 @@ class ClaudeSession:
         self._warm = Warm(context, installation, pool)
         self._changed = changed
         self._todos = Todos()
-        self._kept = Kept(installation.config)
         self._work: Work | None = None
         self._granted: tuple[str, Grants] = ("", Grants())
 
@@ -84,6 +89,7 @@ class ClaudeSession:
             before=self._warm.ledger.read(self._warm.session),
             grants=self._grants(turn),
         )
+        work.follow(self._warm.session, self._installation.config, start.environment)
         self._changed(self)
         finished = False
         try:
@@ -95,7 +101,8 @@ class ClaudeSession:
                         yield step
                 ends = self._ends(work)
             except AgentDownError as exc:
-                ends = [*work.reading.interrupt(), self._down(work, exc)]
+                left = [await work.outputs.whole(event) for event in work.reading.interrupt()]
+                ends = [*left, self._down(work, exc)]
                 await self._warm.drop()
             except UnsupportedError as exc:
                 ends = [Rejected(message=str(exc), reason="unsupported")]
@@ -105,6 +112,7 @@ class ClaudeSession:
                 yield event
         finally:
             self._work = None
+            await work.outputs.close()
             if not finished:
                 await self._warm.drop(busy=True)
             if self._warm.client is not None:
@@ -216,13 +224,15 @@ class ClaudeSession:
                 case Ask() | Withdraw() as step:
                     yield step
                     continue
+                case CommandUpdated() as event:
+                    steps = [event] if event.tool_use_id in work.reading.calls.open else []
                 case message:
                     steps = work.reading.feed(message, time.monotonic())
                     await self._react(work)
             for event in steps:
-                yield await self._kept.whole(event)
+                yield await work.outputs.whole(event)
         for event in work.reading.interrupt():
-            yield event
+            yield await work.outputs.whole(event)
 
     async def _asked(
         self,

@@ -5,6 +5,7 @@ Knows neither how the messages are read nor how the process is run; time is mono
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -20,13 +21,14 @@ from wrappers.claude.asks import Modes, Verdict, pending_request, verdict
 from wrappers.claude.client import INTERRUPT_S, AgentDownError
 from wrappers.claude.events import Reading
 from wrappers.claude.outcome import Totals
+from wrappers.claude.outputs import Outputs
 from wrappers.claude.structured import fault_of_output
 from wrappers.claude.tools import COMMAND_TOOL
 from wrappers.resumption import Grants
 
 ALIVE_S: Final = 30.0  # a long command says nothing by itself; the CLI's own heartbeat is 30 s
 
-Item: TypeAlias = SdkMessage | Ask | Withdraw | AgentDownError | None
+Item: TypeAlias = SdkMessage | Ask | Withdraw | CommandUpdated | AgentDownError | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,6 +51,7 @@ class Work:
     before: Totals
     grants: Grants = field(default_factory=Grants)
     inbox: asyncio.Queue[Item] = field(default_factory=asyncio.Queue[Item])
+    outputs: Outputs = field(init=False)
     open: dict[str, Open] = field(default_factory=dict[str, Open])
     said: bool = False
     repaired: bool = False
@@ -69,6 +72,10 @@ class Work:
                 "warm": warm,
             }
         )
+
+    def follow(self, session: str, config: Path, environment: Mapping[str, str]) -> None:
+        """Before anything runs: what commands print comes as items too."""
+        self.outputs = Outputs(session, config, environment, self.inbox.put_nowait)
 
     def listen(self, item: SdkMessage | AgentDownError) -> None:
         self.inbox.put_nowait(item)

@@ -1,0 +1,103 @@
+"""Commands of the real Claude Code while they run, and all they print."""
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+
+from gateway.core.events import CommandFinished, CommandStarted, CommandUpdated, StatusChanged
+from gateway.core.status import RunStatus
+from tests.wrappers.claude_case import Case, claude_case, end, lines, of, only
+from wrappers.adapter import AgentSession, Step
+
+
+@pytest.fixture
+async def claude(tmp_path: Path) -> AsyncGenerator[Case]:
+    (tmp_path / "scratch").mkdir()
+    async with claude_case(tmp_path) as case:
+        case.env["CLAUDE_CODE_TMPDIR"] = str(tmp_path / "scratch")
+        case.start_anew()
+        yield case
+
+
+def printed(steps: list[Step]) -> str:
+    return "".join(update.output or "" for update in of(steps, CommandUpdated))
+
+
+async def test_what_a_command_prints_is_told_while_it_runs(claude: Case) -> None:
+    """The command waits for a file that is made only once its first words were heard."""
+
+    async def go_on(step: Step, session: AgentSession) -> None:
+        if isinstance(step, CommandUpdated):
+            (claude.cwd / "heard").touch()
+
+    steps = await claude.run(
+        lines("@sh echo one ü; until [ -e heard ]; do sleep 0.02; done; echo two", "@say ok"),
+        on_step=go_on,
+    )
+
+    started = only(steps, CommandStarted)
+    first = of(steps, CommandUpdated)[0]
+    assert (first.output, first.tool_use_id) == ("one ü\n", started.tool_use_id)
+    assert first.extra == {"tool": "Bash"}
+    assert only(steps, CommandFinished).output == "one ü\ntwo"
+    kinds = [step for step in steps if isinstance(step, CommandUpdated | CommandFinished)]
+    assert isinstance(kinds[-1], CommandFinished)
+
+
+async def test_a_failed_commands_output_is_told_whole(claude: Case) -> None:
+    # The CLI tells 10,000 characters of it, the first and the last of the first 30,000: of a
+    # failed build neither its errors nor its end.
+    steps = await claude.run(lines("@sh seq 30000; sleep 0.3; exit 4", "@say ok"))
+
+    finished = only(steps, CommandFinished)
+    assert (finished.status, finished.exit_code) == ("failed", 4)
+    assert (finished.output or "").split() == [str(n) for n in range(1, 30001)]
+
+
+async def test_a_command_out_of_time_says_so_above_its_output(claude: Case) -> None:
+    tool = '@tool Bash {"command": "seq 30000; sleep 600", "timeout": 600}'
+    steps = await claude.run(lines(tool, "@say ok"))
+
+    first, *rest = (only(steps, CommandFinished).output or "").splitlines()
+    assert first.startswith("Command timed out")
+    assert rest[-1] == "30000"
+
+
+async def test_a_cancelled_command_keeps_what_it_had_printed(claude: Case) -> None:
+    async def cancel(step: Step, session: AgentSession) -> None:
+        if isinstance(step, CommandUpdated):
+            await session.cancel()
+
+    steps = await claude.run(lines("@sh echo begun; exec sleep 600", "@say no"), on_step=cancel)
+
+    finished = only(steps, CommandFinished)
+    assert (finished.status, finished.output) == ("interrupted", "begun\n")
+    assert end(steps, StatusChanged).status == RunStatus.CANCELLED
+
+
+async def test_a_sub_agents_command_is_followed_as_its_own(claude: Case) -> None:
+    steps = await claude.run(lines("@agent @sh echo in; sleep 0.5 ;; @say report", "@say ok"))
+
+    started = only(steps, CommandStarted)
+    assert printed(steps) == "in\n"
+    for update in of(steps, CommandUpdated):
+        assert update.extra["parent_tool_use_id"] == started.extra["parent_tool_use_id"]
+
+
+async def test_a_long_printer_is_told_of_in_part_while_it_runs_and_whole_at_its_end(
+    claude: Case,
+) -> None:
+    steps = await claude.run(lines("@sh yes plums | head -c 3000000; sleep 0.5", "@say ok"))
+
+    assert 0 < len(printed(steps)) <= 1024 * 1024
+    assert len(only(steps, CommandFinished).output or "") == 3_000_000
+
+
+async def test_commands_of_one_session_are_not_mixed_up(claude: Case) -> None:
+    script = lines("@sh echo a; sleep 0.4; exit 3", "@sh echo b; sleep 0.4; exit 3", "@say ok")
+    for _ in range(2):
+        steps = await claude.run(script)
+        updates = {update.tool_use_id: update.output for update in of(steps, CommandUpdated)}
+        assert list(updates.values()) == ["a\n", "b\n"]
+        assert [finished.output for finished in of(steps, CommandFinished)] == ["a", "b"]
