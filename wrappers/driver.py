@@ -216,7 +216,11 @@ class AdapterDriver:
             return
         if self._session is None:
             raise NotSteerableError(self._run_id, "it has not started yet; try again when it runs")
-        if not await self._session.steer(message):
+        try:
+            taken = await self._session.steer(message)
+        except UnsupportedError as exc:
+            raise InvalidInputError(str(exc), exc.field) from exc
+        if not taken:
             raise NotSteerableError(
                 self._run_id, "the agent cannot take one in mid-turn; wait for its end"
             )

@@ -1,6 +1,8 @@
 """Outputs that Claude Code keeps in files: read whole, from nowhere but its own folder."""
 
+import json
 import os
+import shlex
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -8,7 +10,9 @@ import pytest
 
 from gateway.core.events import AgentMessage, CommandFinished, Event, RunCompleted, ToolFinished
 from tests.wrappers.claude_case import Case, claude_case, end, lines, only
+from tests.wrappers.recorded.claude.scenes import DESK
 from wrappers.claude.kept import Kept
+from wrappers.claude.options import bundled_cli
 
 
 def command(path: object) -> CommandFinished:
@@ -68,6 +72,22 @@ async def test_a_command_of_three_megabytes_is_told_whole(claude: Case) -> None:
     assert finished.output.endswith("plums\n")
     assert finished.extra["persisted_output_size"] == 3_000_000
     assert end(steps, RunCompleted).final_response == "ok"
+
+
+async def test_a_long_result_of_an_mcp_tool_is_told_whole(claude: Case, tmp_path: Path) -> None:
+    cli = tmp_path / "claude"
+    argv = shlex.join([f"--mcp-config={DESK}"])
+    cli.write_text(f'#!/bin/sh\nexec {bundled_cli()} "$@" {argv}\n', "utf-8")
+    cli.chmod(0o755)
+    claude.start_anew(cli=cli)
+    said = json.dumps({"text": "plum " * 60_000})
+    steps = await claude.run(
+        lines(f"@tool mcp__desk__echo {said}", "@say ok"), model="claude-haiku-4-5"
+    )
+
+    finished = only(steps, ToolFinished)
+    assert finished.extra["output"].count("plum") == 60_000
+    assert "raw_tool_use_result" not in finished.extra
 
 
 async def test_a_sub_agents_long_output_is_told_whole_as_well(claude: Case) -> None:

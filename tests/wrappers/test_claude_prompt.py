@@ -8,12 +8,12 @@ from pathlib import Path
 import anyio
 import pytest
 
-from gateway.core.events import Rejected, RunCompleted
+from gateway.core.events import CommandStarted, Rejected, RunCompleted
 from gateway.core.json import JsonObject
 from gateway.core.messages import DataPart, FilePart, Message, Part, TextPart
 from tests.wrappers.claude_case import RUN_MAX_S, Case, claude_case, end, of, turn_of
 from tests.wrappers.recorded.claude.scenes import PIXEL as PNG
-from wrappers.adapter import Step, UnsupportedError
+from wrappers.adapter import AgentSession, Step, UnsupportedError
 from wrappers.claude.prompt import content_of
 
 PDF = base64.b64encode(b"%PDF-1.7 rest of it").decode()
@@ -163,3 +163,15 @@ async def test_a_run_whose_message_cannot_be_given_is_rejected_and_starts_nothin
     assert claude.model.requests == []
     assert claude.adapter.status()["warm"] == 0
     assert not of(await claude.run("@say fine"), Rejected)
+
+
+async def test_a_message_that_cannot_be_given_steers_nothing(claude: Case) -> None:
+    async def steer(step: Step, session: AgentSession) -> None:
+        if isinstance(step, CommandStarted):
+            parts = (FilePart(raw=BINARY, name="a.bin"),)
+            with pytest.raises(UnsupportedError, match=r"'a\.bin'"):
+                await session.steer(Message(message_id="m-2", role="user", parts=parts))
+
+    steps = await claude.run("@sh sleep 0.3\n@say straight", on_step=steer)
+
+    assert end(steps, RunCompleted).final_response == "straight"

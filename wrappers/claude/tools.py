@@ -32,7 +32,11 @@ SILENT_TOOLS: Final = frozenset({"AskUserQuestion", "ExitPlanMode", "StructuredO
 _EXIT_CODE: Final = re.compile(r"\A(?:Error: )?Exit code (\d+)\n?")
 # What the CLI puts around a tool's own words.
 _ERROR: Final = re.compile(r"\A<tool_use_error>(.*)</tool_use_error>\Z", re.DOTALL)
-_KEPT: Final = re.compile(r"\A<persisted-output>\n.*?Full output saved to: ([^\n]+)\n", re.DOTALL)
+_KEPT: Final = re.compile(
+    r"\A<persisted-output>\n.*?Full output saved to: ([^\n]+)\n"
+    r"|\AError: result \([^\n]+\) exceeds [^\n]*Output has been saved to ([^\n]+?)\.\n",
+    re.DOTALL,
+)
 _NO_OUTPUT: Final = "(Bash completed with no output)"
 _NOTE: Final = "<tools-used-before-summary>"  # beside a sub-agent's report
 # The result of a call that was cut off, or that a refused permission ended with the whole turn.
@@ -101,7 +105,7 @@ def beyond_text(content: Content) -> list[JsonObject] | None:
 def kept_at(text: str, details: JsonObject) -> str | None:
     """The file in which the CLI keeps an output that was too long for the conversation."""
     found = _KEPT.match(text)
-    return details.get("persistedOutputPath") or (found.group(1) if found else None)
+    return details.get("persistedOutputPath") or (found[1] or found[2] if found else None)
 
 
 @dataclass(slots=True)
@@ -248,8 +252,10 @@ class Calls:
         self, call: Call, content: Content, is_error: bool, result: object, *, stopped: bool
     ) -> Event:
         notes = self.notes.pop(call.id, {})
-        plain = call.tool in REPEATING_TOOLS or isinstance(result, str)
         text: str | None = text_of(content)
+        kept = kept_at(text, {})
+        # Not the same again beside the output: for a long one it would be as long.
+        plain = call.tool in REPEATING_TOOLS or isinstance(result, str) or kept is not None
         if call.tool in AGENT_TOOLS and not is_error:
             text = _report(result) or notes.get("summary") or text
         return ToolFinished(
@@ -263,7 +269,7 @@ class Calls:
                     "content": beyond_text(content),
                     "parent_tool_use_id": call.parent,
                     "raw_tool_use_result": None if plain else result,
-                    "persisted_output_path": kept_at(text or "", {}),
+                    "persisted_output_path": kept,
                     **notes,
                 }
             ),
