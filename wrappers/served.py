@@ -127,9 +127,8 @@ class Served:
                 await asyncio.wait([serving, begun, beside], return_when=asyncio.FIRST_COMPLETED)
                 leave()
                 await _cancelled(begun, beside)
-                if self._registrar is not None:
-                    await self._registrar.close()
-                await self._tasks.stop()
+                goodbye = [] if self._registrar is None else [self._registrar.close()]
+                await asyncio.gather(self._tasks.stop(), *goodbye)
                 listener.stop(drain_s=DRAIN_S)
                 await serving
             finally:

@@ -391,3 +391,26 @@ async def test_a_websocket_is_turned_away() -> None:
 
     await Routes().guarded({"type": "websocket", "path": "/", "headers": []}, receive, send)
     assert sent == [{"type": "websocket.close", "code": 1008}]
+
+
+async def test_a_further_token_is_its_holder_and_opens_what_it_is_for() -> None:
+    other = "o" * 43
+
+    def holder(token: bytes, scope: Scope) -> str | None:
+        return "ada" if token == other.encode() and scope["path"] == "/a2a" else None
+
+    routes = Routes(others=holder)
+    async with routes.client() as http:
+        assert (await http.get("/a2a", headers=bearer(other))).json()["principal"] == "ada"
+        assert (await http.get("/a2a", headers=bearer())).json()["principal"] == LOCAL
+        for path, token in (("/mcp", other), ("/a2a", other + "x")):
+            assert (await http.get(path, headers=bearer(token))).status_code == 401
+        basic = {"Authorization": f"Basic {other}"}
+        assert (await http.get("/a2a", headers=basic)).status_code == 401
+    assert routes.reached == ["/a2a", "/a2a"]
+
+
+async def test_an_address_of_ipv6_is_a_host_as_urls_write_it() -> None:
+    routes = Routes(hosts=["2001:db8::1"])
+    async with routes.client("http://[2001:db8::1]:8000") as http:
+        assert (await http.get("/a2a", headers=bearer())).status_code == 200
