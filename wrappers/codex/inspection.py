@@ -47,9 +47,11 @@ async def inspect(binary: Path, env: Mapping[str, str]) -> Sequence[Finding]:
     with tempfile.TemporaryDirectory(prefix="codex-inspection-") as folder:
         # For all but the login: a home of its own, so that nothing is left in the user's.
         private = {**env, "CODEX_HOME": folder, "TMPDIR": folder}
+        # Codex puts links to itself into its home, unless that is a folder for temporary files.
+        untouched = {**env, "TMPDIR": str(codex_home(env))}
         version, status, sandbox = await asyncio.gather(
             _ask(binary, ("--version",), private),
-            _ask(binary, ("login", "status"), env),
+            _ask(binary, ("login", "status"), untouched),
             _ask(binary, ("sandbox", "--", "/bin/true"), private),
         )
     if version.code != 0:
