@@ -46,11 +46,16 @@ class Grants:
         ]
 
     def take(self, request: PendingRequest) -> Answer | None:
-        """The answer to `request` if it asks for the very tool and input that was allowed."""
+        """The answer to `request` if it asks for the very tool and input that was allowed, or for
+        the input that the answer put in its place (which is what the agent was told)."""
         if request.kind != "permission":
             return None
         for item in self._left:
-            if _what(item.request) == _what(request):
+            changed = item.request.model_copy(update={"input": item.answer.updated_input})
+            granted = (
+                [item.request] if item.answer.updated_input is None else [item.request, changed]
+            )
+            if _what(request) in map(_what, granted):
                 self._left.remove(item)
                 return item.answer.model_copy(update={"request_id": request.request_id})
         return None
