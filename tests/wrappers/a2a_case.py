@@ -39,7 +39,7 @@ class Vendor:
 
     `two`: two requests for permission at once, to make the files `one` and `two`. `plan`: hand in
     the plan "First this."; `structured`: answer with the data that follows. `refused`: 401 until
-    the run is tried again. `told`: what the model was last sent, as text.
+    the run is tried again; `limited`: once too busy; `login`: what says how to log in.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Vendor:
     structured: str
     refused: str
     limited: str
+    login: str
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -68,6 +69,7 @@ CODEX: Final = Vendor(
     structured="@say ",
     refused="@http 401 2",  # it tries once more by itself
     limited="@http 500 1",  # a 429 ends its turn at once
+    login=openai_responses.KEY_NAME,  # the scripted provider knows no `codex login`
 )
 CLAUDE: Final = Vendor(
     name="claude_code",
@@ -78,6 +80,7 @@ CLAUDE: Final = Vendor(
     structured="@schema ",
     refused="@http 401 1",
     limited="@http 429 1",
+    login="claude auth login",
     environment={"CLAUDE_CODE_MAX_RETRIES": "1", "A2A_AGENT_PASS_ENV": "CLAUDE_CODE_MAX_RETRIES"},
 )
 VENDORS: Final = {vendor.name: vendor for vendor in (CODEX, CLAUDE)}
