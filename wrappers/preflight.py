@@ -5,7 +5,7 @@ wrapper does not wait for it.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import anyio
@@ -44,23 +44,19 @@ def unusable(findings: Iterable[Finding]) -> Finding | None:
 def lines(findings: Sequence[Finding]) -> list[str]:
     """A line a finding, in columns."""
     width = max((len(finding.name) for finding in findings), default=0)
-    return [f"  {WORDS[f.verdict]:<8} {f.name:<{width}}  {f.text}" for f in findings]
+    return [f"  {WORDS[f.verdict]:<8} {f.name:<{width}}  {_line(f.text)}" for f in findings]
 
 
 def to_log(agent: str, findings: Iterable[Finding]) -> None:
     levels = {"ok": logging.INFO, "warned": logging.WARNING, "failed": logging.ERROR}
     for finding in findings:
-        log.log(levels[finding.verdict], "%s: %s: %s", agent, finding.name, finding.text)
+        log.log(levels[finding.verdict], "%s: %s: %s", agent, finding.name, _line(finding.text))
 
 
 def to_json(findings: Iterable[Finding]) -> list[JsonObject]:
     return [{"name": f.name, "verdict": f.verdict, "text": f.text} for f in findings]
 
 
-async def preflight(
-    adapter: Adapter, said: Callable[[Sequence[Finding]], None]
-) -> tuple[Finding, ...]:
-    """Inspect and say what was found."""
-    findings = await inspect(adapter)
-    said(findings)
-    return findings
+def _line(text: str) -> str:
+    """What a program said may have several."""
+    return " ".join(text.split())

@@ -244,6 +244,17 @@ async def test_a_start_that_cannot_work_says_what_to_do(
     assert "Traceback" not in errors
 
 
+async def test_a_token_file_that_others_can_read_is_refused(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("t" * 43, encoding="ascii")
+    token.chmod(0o640)
+    code, errors = await refused(environment, "scripted", "--token-file", str(token))
+    assert (code, "chmod 600" in errors) == (1, True)
+    assert "t" * 43 not in errors
+
+
 async def test_a_second_wrapper_of_the_same_name_is_refused(environment: dict[str, str]) -> None:
     async with launched(environment, "scripted"):
         code, errors = await refused(environment, "scripted")
