@@ -67,7 +67,7 @@ CODEX: Final = Vendor(
     ),
     plan="@say <proposed_plan>\\nFirst this.\\n</proposed_plan>",
     structured="@say ",
-    refused="@http 401 2",  # it tries once more by itself
+    refused="@http 401 1",
     limited="@http 500 1",  # a 429 ends its turn at once
     login=openai_responses.KEY_NAME,  # the scripted provider knows no `codex login`
 )
