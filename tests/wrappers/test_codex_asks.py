@@ -1,6 +1,7 @@
 """Codex asks and is answered, is spoken to, and is stopped: the real binary, a scripted model."""
 
 import json
+import tempfile
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from tests.wrappers.codex_bench import (
     turn_of,
     types,
 )
-from wrappers.adapter import Ask
+from wrappers.adapter import Ask, Bound, Step
 
 
 @pytest.fixture
@@ -196,3 +197,86 @@ async def test_a_message_into_a_running_turn_is_heard(bench: Bench) -> None:
                 await gate.open()
     assert "mind the gap" in bench.said()
     assert not await session.steer(user_text("m-3", "too late"))
+
+
+async def answered_backwards(bench: Bench, script: str, count: int) -> list[Step]:
+    """The steps of a run in mode `ask` whose requests are answered last first, when all are open."""
+    session = await bench.open()
+    steps: list[Step] = []
+    with anyio.fail_after(PATIENCE_S):
+        async for step in session.run(turn_of(script, permission_mode="ask")):
+            steps.append(step)
+            asks = only(Ask, steps)
+            if isinstance(step, Ask) and len(asks) == count:
+                await session.answer(deny(asks[-1].request))
+                for ask in reversed(asks[:-1]):
+                    await session.answer(allow(ask.request))
+    return steps
+
+
+async def test_two_commands_at_once_are_answered_in_any_order(bench: Bench) -> None:
+    script = "@with sh touch first\n@sh touch second\n@say done"
+    steps = await answered_backwards(bench, script, 2)
+    asks = only(Ask, steps)
+    assert len({ask.request.request_id for ask in asks}) == 2
+    refused = [name for name in ("first", "second") if name in str(asks[-1].request.input)]
+    assert [path.name for path in bench.work.iterdir()] == [
+        name for name in ("first", "second") if name not in refused
+    ]
+    assert sorted(step.status or "" for step in only(CommandFinished, steps)) == [
+        "completed",
+        "declined",
+    ]
+    assert types(steps)[-1] == "run_completed"
+
+
+async def test_two_sub_agents_ask_at_once(bench: Bench) -> None:
+    spawn = "@ns multi_agent_v1 spawn_agent"
+    script = "\n".join(
+        f"{spawn} {json.dumps({'message': f'@sh touch {name} && echo up > gate{name}'})}"
+        for name in "ab"
+    )
+    gates = [Gate(bench.work, f"gate{name}") for name in "ab"]
+    session = await bench.open()
+    steps: list[Step] = []
+    with anyio.fail_after(PATIENCE_S):
+        turn = turn_of(f"{script}\n@sleep 60\n@say no", permission_mode="ask")
+        async for step in session.run(turn):
+            steps.append(step)
+            if isinstance(step, Ask) and len(asks := only(Ask, steps)) == 2:
+                for ask in reversed(asks):
+                    await session.answer(allow(ask.request))
+                for gate in gates:
+                    await gate.reached()
+                await session.cancel()
+    assert (bench.work / "a").exists()
+    assert (bench.work / "b").exists()
+
+
+async def test_what_is_allowed_for_the_session_is_written_nowhere(bench: Bench) -> None:
+    script = "@sh touch made-once\n@patch a.txt hello\n@sh touch made-once\n@say done"
+    config = bench.home / "codex" / "config.toml"
+    before = config.read_bytes()
+    steps = await play(await bench.open(), script, allow_session, permission_mode="ask")
+    assert types(steps)[-1] == "run_completed"
+    await bench.adapters[0].close()
+    assert config.read_bytes() == before
+    assert not list((bench.home / "codex").rglob("*.rules"))
+    assert sorted(path.name for path in bench.work.iterdir()) == ["a.txt", "made-once"]
+    # Another process has not heard of it.
+    bench.adapter()
+    session = await bench.open(session=only(Bound, steps)[0].vendor_session)
+    again = await play(session, "@sh touch made-once\n@say done", deny, permission_mode="ask")
+    assert len(only(Ask, again)) == 1
+
+
+@pytest.mark.parametrize("mode", ["auto", "ask"])
+async def test_only_what_was_allowed_is_tried_again_outside_the_sandbox(
+    bench: Bench, mode: str
+) -> None:
+    # Codex takes an approval for both: it begins in the sandbox, and goes on without if need be.
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as outside:
+        script = f"@sh touch {outside}/made\n@results"
+        steps = await play(await bench.open(), script, allow, permission_mode=mode)
+        assert len(only(Ask, steps)) == (mode == "ask")
+        assert (Path(outside) / "made").exists() is (mode == "ask")

@@ -13,6 +13,8 @@ from tests.wrappers.codex_bench import Bench, codex_bench, only, play, types
 from wrappers.adapter import Bound
 from wrappers.codex.adapter import find_codex
 from wrappers.codex.folders import git_dirs
+from wrappers.codex.server import AppServer
+from wrappers.codex.threads import WARM
 
 
 @pytest.fixture
@@ -153,3 +155,38 @@ def test_the_binary_is_the_one_set_then_the_one_on_the_path_then_the_bundled_one
     bundled = find_codex(None, None)
     assert bundled is not None
     assert bundled.name == "codex"
+
+
+async def test_telemetry_is_off_whatever_the_users_settings_say(bench: Bench) -> None:
+    config = bench.home / "codex" / "config.toml"
+    text = config.read_text("utf-8").replace(
+        "[analytics]\nenabled = false", "[analytics]\nenabled = true"
+    )
+    config.write_text(text, "utf-8")
+    server = AppServer(binary=binary(), env=bench.env, home=bench.home)
+    client = await server.client(bench)
+    try:
+        settings = (await client.call("config/read"))["config"]
+        assert settings["analytics"] == {"enabled": False}
+    finally:
+        await server.close()
+    assert config.read_text("utf-8") == text
+
+
+def binary() -> Path:
+    found = find_codex(None, None)
+    assert found is not None
+    return found
+
+
+async def test_threads_without_a_run_are_bounded_and_lose_nothing(bench: Bench) -> None:
+    adapter = bench.adapter()
+    sessions = [await bench.open() for _ in range(WARM + 3)]
+    bound: list[Bound] = []
+    for number, session in enumerate(sessions):
+        bound += only(Bound, await play(session, f"@say mirabelle{number}"))[:1]
+    assert adapter.status()["threads_loaded"] == WARM
+    again = await play(sessions[0], "@say again")
+    assert only(Bound, again)[0] == bound[0]
+    assert "mirabelle0" in bench.said()
+    assert adapter.status()["threads_loaded"] == WARM

@@ -30,7 +30,8 @@ _UNASKED: Final[JsonObject] = {
         "mcp_elicitations": True,
     }
 }
-# `ask` is Codex's strictest policy: only commands it knows to read are run without a question.
+# `ask` is Codex's strictest policy: only commands it knows to read are run without a question. What
+# is allowed begins in the sandbox, and is tried again outside it where the sandbox stops it.
 APPROVALS: Final[Mapping[PermissionMode, str | JsonObject]] = {
     "auto": _UNASKED,
     "ask": "untrusted",
