@@ -1,14 +1,18 @@
 """Commands of the real Claude Code while they run, and all they print."""
 
+import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
+import anyio
 import pytest
 
 from gateway.core.events import CommandFinished, CommandStarted, CommandUpdated, StatusChanged
 from gateway.core.status import RunStatus
 from tests.wrappers.claude_case import Case, claude_case, end, lines, of, only
 from wrappers.adapter import AgentSession, Step
+from wrappers.claude.following import Following
 
 
 @pytest.fixture
@@ -101,3 +105,40 @@ async def test_commands_of_one_session_are_not_mixed_up(claude: Case) -> None:
         updates = {update.tool_use_id: update.output for update in of(steps, CommandUpdated)}
         assert list(updates.values()) == ["a\n", "b\n"]
         assert [finished.output for finished in of(steps, CommandFinished)] == ["a", "b"]
+
+
+async def test_a_file_that_cannot_be_opened_ends_no_following(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # One that was gone between the look and the opening left the rest of a run's commands silent.
+    folder = tmp_path / "claude-0" / "-work" / "s-1" / "tasks"
+    folder.mkdir(parents=True)
+    (folder / "b1.output").symlink_to(tmp_path / "secret")
+    (tmp_path / "secret").write_text("hush", "utf-8")
+    tried, heard = anyio.Event(), anyio.Event()
+    loop = asyncio.get_running_loop()
+    told: list[CommandUpdated] = []
+
+    class Tried(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            loop.call_soon_threadsafe(tried.set)
+
+    def say(update: CommandUpdated) -> None:
+        told.append(update)
+        heard.set()
+
+    log, handler = logging.getLogger("wrappers.claude.following"), Tried()
+    caplog.set_level(logging.DEBUG, log.name)
+    log.addHandler(handler)
+    following = Following("s-1", {"CLAUDE_CODE_TMPDIR": str(tmp_path)}, say)
+    try:
+        following.began(CommandStarted(command="one", tool_use_id="t-1"))
+        with anyio.fail_after(10):
+            await tried.wait()
+            (folder / "b2.output").write_text("one", "utf-8")
+            await heard.wait()
+    finally:
+        log.removeHandler(handler)
+        await following.close()
+
+    assert [(update.tool_use_id, update.output) for update in told] == [("t-1", "one")]

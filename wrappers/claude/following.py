@@ -124,18 +124,29 @@ class Following:
         files = self._files() if waiting else []
         # With several of either nobody knows which is whose.
         if len(waiting) == len(files) == 1:
-            waiting[0].file = _opened(files[0])
             self._seen.add(files[0])
+            try:
+                waiting[0].file = _opened(files[0])
+            except OSError as exc:  # gone meanwhile, or no file of the CLI's
+                log.debug("a command's output cannot be opened: %s", exc)
         return [_update(command, text) for command in commands if (text := command.news())]
 
     def _files(self) -> list[Path]:
         found = (file for file in self._folder.glob(self._pattern) if file not in self._seen)
-        return [file for file in found if file.lstat().st_mtime >= self._since]
+        return [file for file in found if _changed(file) >= self._since]
 
     def _close(self, command: _Command) -> str | None:
         if command.file is None:  # its file, should it be there still, is no other's
             self._seen.update(self._files())
         return command.whole()
+
+
+def _changed(file: Path) -> float:
+    """When the file was written to; 0 for one that is gone."""
+    try:
+        return file.lstat().st_mtime
+    except OSError:
+        return 0
 
 
 def _opened(file: Path) -> IO[bytes] | None:

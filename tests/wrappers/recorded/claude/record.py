@@ -56,6 +56,7 @@ IDS = {
     UUID: "uuid",
     r"toolu_[0-9a-f]{20}": "call",
     r"msg_[0-9a-f]{20}": "message",
+    r"\breq_\d+_[0-9a-f]{8}\b": "request",
     r"\bcli_req_[0-9a-zA-Z_-]+\b": "request",
     r"\b[0-9a-f]{7}-req\b": "request",
     r"\ba[0-9a-f]{16}\b": "agent",
