@@ -38,7 +38,7 @@ PR_SET_NAME: Final = 15  # linux/prctl.h
 NAME: Final = b"a2a-sweeper"  # in ps and top, and out of the way of a `killall python3`
 DONE: Final = b"."
 LOOK_S: Final = 0.05
-CLEAN: Final = 3  # looks in a row that find nobody: one process may fork and exit during a look
+CLEAN: Final = 5  # looks in a row that find nobody: one process may fork and exit during a look
 SWEEP_S: Final = 5.0  # what a fork bomb may take; who hangs in the kernel is left to it
 TICKS: Final = os.sysconf("SC_CLK_TCK")  # a second
 DEAD: Final = (b"Z", b"X")
@@ -56,7 +56,8 @@ def _bits(text: str, number: int) -> int:
 
 def sweep(mark: str) -> int:
     """Kill every process of `mark`, until nobody is found any more. How many there were."""
-    return _kill(lambda pid: is_marked(pid, mark))
+    # Limits are read ten times as fast as environments: who forks and exits has less time to.
+    return _kill(lambda pid: _is_limited(pid, mark)) + _kill(lambda pid: is_marked(pid, mark))
 
 
 def sweep_part(mark: str, since: float) -> int:
@@ -66,9 +67,9 @@ def sweep_part(mark: str, since: float) -> int:
     and its parents, is taken for one of the part that started others after `since` (see `now`);
     when another part did so, too, nobody can tell, and it stays.
     """
-    killed = sweep(mark)
     tree = mark.rpartition("/")[0]
-    if any(_is_named_below(pid, tree, since) for pid in _pids()):
+    killed = _kill(lambda pid: _has_limit(pid, tree) and is_marked(pid, mark)) + sweep(mark)
+    if any(_is_of_another(pid, tree, mark, since) for pid in _pids()):
         return killed
     return killed + _kill(lambda pid: _is_nameless(pid, tree, since))
 
@@ -87,10 +88,18 @@ def is_marked(pid: int, mark: str) -> bool:
     return False
 
 
-def _is_named_below(pid: int, tree: str, since: float) -> bool:
+def _is_limited(pid: int, mark: str) -> bool:
+    with suppress(OSError):
+        return _has_limit(pid, mark) and _started(pid) > 0
+    return False
+
+
+def _is_of_another(pid: int, tree: str, mark: str, since: float) -> bool:
+    """Whether it is of a part of `tree` that is not `mark`."""
     with suppress(OSError):
         named = _mark_of(pid)
-        return named != tree and _within(named, tree) and _started(pid) >= since
+        if named != tree and _within(named, tree) and not _within(named, mark):
+            return _started(pid) >= since
     return False
 
 
