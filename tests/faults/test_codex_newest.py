@@ -3,6 +3,8 @@
 It is installed (400 MB) by `make faults` alone, into pytest's cache; `--codex PATH` names another.
 """
 
+import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -12,7 +14,6 @@ from typing import Final
 
 import pytest
 
-from tests.conftest import built_environment
 from tests.models import codex_program
 from tests.wrappers.recorded import logs
 from tests.wrappers.recorded.codex.record import record
@@ -44,7 +45,7 @@ def newest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     try:
         subprocess.run(
             [npm, "install", "--no-audit", "--no-fund", "--prefix", folder, "@openai/codex@latest"],
-            env=built_environment(tmp_path_factory.mktemp("npm")),
+            env=_users_environment(),
             check=True,
             capture_output=True,
             text=True,
@@ -54,6 +55,11 @@ def newest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     except subprocess.CalledProcessError as exc:
         pytest.skip(f"npm cannot install it: {exc.stderr.strip()[-300:]}")
     return folder / "node_modules" / ".bin" / "codex"
+
+
+def _users_environment() -> dict[str, str]:
+    """npm is the user's own: its registry and certificates stand in the user's settings."""
+    return {**os.environ, "HOME": pwd.getpwuid(os.getuid()).pw_dir}
 
 
 def kinds(recording: logs.Recording) -> Counter[str]:
