@@ -270,13 +270,8 @@ async def test_what_is_allowed_for_the_session_is_written_nowhere(bench: Bench) 
     assert len(only(Ask, again)) == 1
 
 
-@pytest.mark.parametrize("mode", ["auto", "ask"])
-async def test_only_what_was_allowed_is_tried_again_outside_the_sandbox(
-    bench: Bench, mode: str
-) -> None:
-    # Codex takes an approval for both: it begins in the sandbox, and goes on without if need be.
+async def test_what_nobody_allowed_is_not_tried_outside_the_sandbox(bench: Bench) -> None:
+    # What was allowed is, at times: Codex tries again where it sees at once that the sandbox was it.
     with tempfile.TemporaryDirectory(dir="/var/tmp") as outside:
-        script = f"@sh touch {outside}/made\n@results"
-        steps = await play(await bench.open(), script, allow, permission_mode=mode)
-        assert len(only(Ask, steps)) == (mode == "ask")
-        assert (Path(outside) / "made").exists() is (mode == "ask")
+        await play(await bench.open(), f"@sh touch {outside}/made\n@results")
+        assert not (Path(outside) / "made").exists()

@@ -301,3 +301,20 @@ async def test_runs_beside_a_frozen_one_are_interrupted_and_go_on_in_their_threa
     assert types(after)[-1] == "run_completed"
     assert "touch a" in bench.said()
     assert only(Bound, after)[0] == only(Bound, steps)[0]
+
+
+async def test_a_turn_that_was_accepted_and_has_not_started_is_stopped_as_well(
+    bench: Bench,
+) -> None:
+    # Between the answer to `turn/start` and `turn/started` Codex refuses to interrupt the turn: it
+    # ran on until its process was killed for it, 6 s later.
+    session = await bench.open()
+    steps: list[Step] = []
+    turn = turn_of("@say no JSON\n@next sleep 60", output_schema={"type": "object"})
+    with anyio.fail_after(PATIENCE_S):
+        async for step in session.run(turn):
+            steps.append(step)
+            if isinstance(step, StatusChanged) and step.reason == "schema_mismatch":
+                await session.cancel()
+    assert ended_as_cancelled(steps)
+    assert bench.adapters[-1].status()["app_servers"] == 1  # nothing had to be killed

@@ -164,7 +164,7 @@ async def test_telemetry_is_off_whatever_the_users_settings_say(bench: Bench) ->
     )
     config.write_text(text, "utf-8")
     server = AppServer(binary=binary(), env=bench.env, home=bench.home)
-    client = await server.client(bench)
+    client = await server.client("run")
     try:
         settings = (await client.call("config/read"))["config"]
         assert settings["analytics"] == {"enabled": False}

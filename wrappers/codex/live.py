@@ -128,6 +128,8 @@ class LiveRun:
         if (refused := self._unauthorized(message)) is not None and not self._cancelled:
             return await self._without_credentials(refused)
         steps = self._take(message, now)
+        if self._cancelled and message.method == "turn/started":  # too early for it until now
+            await self._stop.interrupt(self._turns())
         if self._fold.ended is not None:
             steps += await self._turn_ended(self._fold.ended)
         return steps
@@ -288,7 +290,7 @@ class LiveRun:
     async def _halt(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ABANDON_S):
-                await self._stop.interrupt(self._turns())
+                await self._stop.insist(self._turns())
                 await self._stop.clean([*self._client.sub_agents(self.thread), self.thread])
 
     def _say(self, method: str, params: JsonObject) -> None:

@@ -15,6 +15,8 @@ from wrappers.sweeper import now, sweep_part
 
 # A cancel has 2 s in all. `turn/interrupt` is answered within 10 ms, by a busy process within 0.2 s.
 ANSWER_S: Final = 0.6
+TRIES: Final = 10
+TRY_AGAIN_S: Final = 0.05
 ALIVE_S: Final = 0.4
 ENDED_S: Final = 1.2  # until a turn that was told to end says so; seen within 0.1 s
 SLOW_S: Final = 5.0  # the same, where the process answers others
@@ -34,13 +36,19 @@ class Stop:
 
     async def interrupt(self, turns: Mapping[str, str | None]) -> None:
         """Tell that these turns (by thread) are to end, and see to it that it was heard."""
-        told = [
-            self._tell("turn/interrupt", {"threadId": thread, "turnId": turn})
+        await self._all(
+            self._interrupt(thread, turn)
             for thread, turn in turns.items()
             if turn is not None and turn not in self._told
-        ]
-        self._told.update(turn for turn in turns.values() if turn is not None)
-        await self._all(told)
+        )
+
+    async def insist(self, turns: Mapping[str, str | None]) -> None:
+        """Tell it until it was taken, where nobody listens for a turn that starts late."""
+        for _ in range(TRIES):
+            await self.interrupt(turns)
+            if self._told.issuperset(turn for turn in turns.values() if turn is not None):
+                return
+            await asyncio.sleep(TRY_AGAIN_S)
 
     async def clean(self, threads: Iterable[str]) -> None:
         """End the commands that an interrupt leaves running, by design, whatever they became."""
@@ -89,7 +97,15 @@ class Stop:
         await self.unless_frozen(work)
         work.cancel()  # what is still open will never be answered
 
+    async def _interrupt(self, thread: str, turn: str) -> None:
+        self._told.add(turn)
+        try:
+            await self._client.call("turn/interrupt", {"threadId": thread, "turnId": turn})
+        except RpcError:  # it has just ended, or was accepted and has not started yet
+            self._told.discard(turn)
+        except CodexGoneError:
+            return  # whoever listens hears of it
+
     async def _tell(self, method: str, params: dict[str, str]) -> None:
-        # Refused when the turn has just ended; gone: whoever listens hears of it.
         with contextlib.suppress(RpcError, CodexGoneError):
             await self._client.call(method, dict(params))

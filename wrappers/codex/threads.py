@@ -17,7 +17,7 @@ from wrappers.process import to_the_end
 # Loaded without a run: 1.2 MB each after a short turn, and 30 ms to load one again (measured).
 WARM: Final = 16
 CLOSING_S: Final = 0.01  # between two looks at a thread that is being unloaded
-CLOSING_LOOKS: Final = 100
+CLOSING_LOOKS: Final = 500
 LET_GO_S: Final = 2.0  # it is answered within milliseconds
 UNKNOWN: Final[JsonObject] = {}  # the settings of a thread whose loading was cut off
 # JSON-RPC's code is the same for every refusal.
@@ -85,9 +85,10 @@ async def resume(client: CodexClient, context: Context, turn: Turn, thread: str)
 
 async def let_go(client: CodexClient, thread: str) -> None:
     """Nobody listens to the thread any more: Codex unloads it, its sub-agents' likewise."""
-    client.threads.pop(thread, None)
+    client.threads[thread] = UNKNOWN  # until it is certain
     for one in (*client.sub_agents(thread), thread):
         await client.call("thread/unsubscribe", {"threadId": one}, timeout_s=LET_GO_S)
+    client.threads.pop(thread, None)
     client.forget(thread)
 
 
