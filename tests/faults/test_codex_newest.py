@@ -1,6 +1,6 @@
 """The Codex that users have: the newest of npm's `@openai/codex`, against what the pinned one said.
 
-It is installed (400 MB) by `make faults` alone, into pytest's cache; `--codex PATH` names another.
+It is installed (400 MB) by `make faults` alone, into pytest's cache; `--codex=PATH` names another.
 """
 
 import os
@@ -37,7 +37,7 @@ def newest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     if (program := codex_program.named()) is not None:
         return program
     if int(str(request.config.getoption("--rounds"))) < LONG:
-        pytest.skip("installs 400 MB with npm: `make faults` does, or name one with --codex")
+        pytest.skip("installs 400 MB with npm: `make faults` does, or name one with --codex=PATH")
     if (npm := shutil.which("npm")) is None:
         pytest.skip("no npm")
     folder = Path(request.config.cache.mkdir("codex-npm")) if request.config.cache else None
@@ -80,7 +80,7 @@ async def test_its_runs_become_the_same_events(
 
 
 def test_it_passes_what_the_pinned_one_passes(newest: Path) -> None:
-    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--codex", str(newest)]
+    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--codex={newest}"]
     ended = subprocess.run(
         [*tests, "-k", "not claude and not scripted", *CHOSEN],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""Which codex the tests run: the one that pytest's `--codex` names, else the one that is found.
+"""Which codex the tests run: the one that pytest's `--codex=PATH` names, else the one that is found.
 
 Knows nothing of the product at its import: tests/conftest.py imports it for every test.
 """
