@@ -41,7 +41,8 @@ class Making:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
-    """`sandbox` is what its runs have when they ask for none.
+    """`sandbox` is what its runs have when they ask for none; with `asks_beyond_sandbox` what a
+    caller allows in the mode `ask` may run outside of it.
 
     `per_turn`: the environment is given anew with each turn; Codex applies the policy itself.
     `unbounded`: its runs cost no processes, so their number needs no default bound. `direct` picks
@@ -51,6 +52,7 @@ class Agent:
     skill: Skill
     make: Callable[[Making], Adapter]
     sandbox: Sandbox = "danger-full-access"
+    asks_beyond_sandbox: bool = False
     per_turn: bool = True
     unbounded: bool = False
     direct: Callable[[Message], bool] | None = None
@@ -105,6 +107,7 @@ AGENTS: Final[Mapping[str, Agent]] = {
         ),
         make=_codex,
         sandbox="workspace-write",
+        asks_beyond_sandbox=True,
         per_turn=False,
     ),
     "claude_code": Agent(

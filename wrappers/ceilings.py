@@ -18,17 +18,26 @@ ENV_POLICIES: Final[tuple[EnvPolicy, ...]] = ("none", "core", "all")
 
 
 def check_ceilings(
-    request: CodingRequest, settings: WrapperSettings, default_sandbox: Sandbox
+    request: CodingRequest,
+    settings: WrapperSettings,
+    default_sandbox: Sandbox,
+    *,
+    asks_beyond_sandbox: bool = False,
 ) -> None:
     """Refuse what lies above, stated or by default (`default_sandbox` is the agent's own).
 
-    Raises: InvalidInputError, naming the field and what is allowed here.
+    `asks_beyond_sandbox`: what is allowed in the mode `ask` may run outside the agent's sandbox, so
+    a ceiling below full access holds in the other modes only. Raises: InvalidInputError, naming
+    the field and what is allowed here.
     """
     if request.isolation == "worktree":
         raise InvalidInputError(
             "isolation 'worktree' is not offered here; leave it out", "isolation"
         )
-    _check("permission_mode", request.permission_mode, "auto", settings.permission_modes)
+    modes = settings.permission_modes
+    if asks_beyond_sandbox and settings.max_sandbox != SANDBOXES[-1]:
+        modes = tuple(mode for mode in modes if mode != "ask")
+    _check("permission_mode", request.permission_mode, "auto", modes)
     sandboxes = SANDBOXES[: SANDBOXES.index(settings.max_sandbox) + 1]
     _check("sandbox", request.sandbox, default_sandbox, sandboxes)
     policies = ENV_POLICIES[: ENV_POLICIES.index(settings.max_env_policy) + 1]

@@ -109,7 +109,7 @@ def _check(
     request: CodingRequest, adapter: Adapter, agent: Agent, settings: WrapperSettings
 ) -> None:
     """Refuse what this wrapper or its agent cannot honour. Raises: InvalidInputError."""
-    check_ceilings(request, settings, agent.sandbox)
+    check_ceilings(request, settings, agent.sandbox, asks_beyond_sandbox=agent.asks_beyond_sandbox)
     if request.cwd is not None:
         checked_cwd(request.cwd, settings.roots)
     try:

@@ -25,19 +25,21 @@ def fault_of_schema(schema: JsonObject) -> str | None:
     try:
         _kind(schema).check_schema(schema)
     except exceptions.SchemaError as exc:
-        return f"at {exc.json_path}: {exc.message}"
+        return f"no JSON Schema: at {exc.json_path} {exc.message}"
     return None
 
 
 def fault_of_output(output: object, schema: JsonObject) -> str | None:
-    """Why `output` (None included) is not what was asked for; None when it is."""
+    """Why `output` is not what was asked for; None when it is."""
+    if output is None:
+        return "there is none"
     found: Iterator[exceptions.ValidationError]
     found = _kind(schema)(schema, registry=_REGISTRY).iter_errors(output)
     try:
         error = next(found, None)
     except (Unresolvable, RecursionError) as exc:
         return f"the schema cannot be applied ({type(exc).__name__}: a $ref leads nowhere)"
-    return None if error is None else f"at {error.json_path}: {error.message}"
+    return None if error is None else f"at {error.json_path} {error.message}"
 
 
 def artifact(output: object) -> ArtifactAdded:

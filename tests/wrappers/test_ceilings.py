@@ -59,3 +59,12 @@ def test_an_agent_without_a_sandbox_stays_below_no_ceiling_for_sandboxes() -> No
     silent = CodingRequest(permission_mode="ask")
     with pytest.raises(InvalidInputError, match="'danger-full-access', the default, is not"):
         check_ceilings(silent, STRICT, "danger-full-access")
+
+
+def test_a_ceiling_for_sandboxes_takes_the_mode_whose_permissions_leave_them() -> None:
+    # Codex runs a command again outside its sandbox, once it was allowed and failed inside.
+    asking = CodingRequest(permission_mode="ask")
+    check_ceilings(asking, WrapperSettings(), "workspace-write", asks_beyond_sandbox=True)
+    with pytest.raises(InvalidInputError, match="allowed: plan;") as caught:
+        check_ceilings(asking, STRICT, "workspace-write", asks_beyond_sandbox=True)
+    assert caught.value.field == "permission_mode"

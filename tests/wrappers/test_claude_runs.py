@@ -24,7 +24,7 @@ from gateway.core.events import (
 from gateway.core.json import JsonObject
 from tests.wrappers.claude_case import Case, claude_case, end, lines, of, only, turn_of
 from wrappers.adapter import Bound, UnsupportedError
-from wrappers.claude.structured import fault_of_output
+from wrappers.structured import fault_of_output
 
 SCHEMA = {
     "type": "object",

@@ -25,6 +25,15 @@ _SIGNATURES: Final = (
     (b"%PDF-", PDF),
 )
 _UNNAMED: Final = "unnamed"
+_REPAIR: Final = (
+    "Your structured output cannot be used: {fault}. Call the StructuredOutput tool once more, now "
+    "with an object that fits the schema, and do nothing else."
+)
+
+
+def repair(fault: str) -> list[JsonObject]:
+    """The message that asks for another structured output."""
+    return [{"type": "text", "text": _REPAIR.format(fault=fault)}]
 
 
 def content_of(message: Message) -> list[JsonObject]:

@@ -26,13 +26,12 @@ from gateway.core.json import JsonObject
 from gateway.core.messages import Message
 from gateway.core.status import RunStatus
 from wrappers.adapter import Ask, Bound, Context, Step, Turn, UnsupportedError, Withdraw
-from wrappers.claude import structured
 from wrappers.claude.asks import Verdict
 from wrappers.claude.client import AgentDownError, Client
 from wrappers.claude.events import Reading
 from wrappers.claude.options import Installation, Start
 from wrappers.claude.outcome import Totals, cancelled, conclude, totals_after, usage_of
-from wrappers.claude.prompt import content_of
+from wrappers.claude.prompt import content_of, repair
 from wrappers.claude.tools import Todos
 from wrappers.claude.warm import LOST, Pool, Warm
 from wrappers.claude.work import Work
@@ -206,7 +205,7 @@ class ClaudeSession:
         if fault is None or client is None or work.cancelled:
             return
         work.repaired = True
-        await self._say(work, client, structured.repair(fault))
+        await self._say(work, client, repair(fault))
         text = f"the structured output does not fit ({fault}); the agent was asked for another"
         yield StatusChanged(status=RunStatus.RUNNING, reason="schema_mismatch", message=text)
         async with contextlib.aclosing(self._steps(work)) as steps:

@@ -22,9 +22,9 @@ from wrappers.claude.client import INTERRUPT_S, AgentDownError
 from wrappers.claude.events import Reading
 from wrappers.claude.outcome import Totals
 from wrappers.claude.outputs import Outputs
-from wrappers.claude.structured import fault_of_output
 from wrappers.claude.tools import COMMAND_TOOL
 from wrappers.resumption import Grants
+from wrappers.structured import fault_of_output
 
 ALIVE_S: Final = 30.0  # a long command says nothing by itself; the CLI's own heartbeat is 30 s
 

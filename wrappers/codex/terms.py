@@ -84,7 +84,7 @@ def refuse_unsupported(request: CodingRequest) -> None:
     if limits is not None and limits.max_cost_usd is not None:
         raise UnsupportedError("limits.max_cost_usd", "codex reports no cost; use deadline_s")
     if request.output_schema is not None and (wrong := fault_of_schema(request.output_schema)):
-        raise UnsupportedError("output_schema", f"not a JSON Schema: {wrong}")
+        raise UnsupportedError("output_schema", wrong)
 
 
 def thread_start(context: Context, turn: Turn) -> JsonObject:

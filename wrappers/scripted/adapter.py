@@ -9,8 +9,6 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Final
 
-import jsonschema
-
 from gateway.core.events import AuthRequired, Event, RunCompleted, RunFailed, RunStarted
 from gateway.core.extension import Answer, CodingRequest
 from gateway.core.json import JsonObject
@@ -20,6 +18,7 @@ from wrappers.scripted.memory import Memory
 from wrappers.scripted.play import EndedError, Play
 from wrappers.scripted.script import perform
 from wrappers.scripted.suites import script_of
+from wrappers.structured import artifact, fault_of_output, fault_of_schema
 
 MODEL: Final = "scripted"
 DONE: Final = "done"  # the final response of a turn that said nothing
@@ -82,24 +81,33 @@ async def _played(play: Play, memory: Memory) -> AsyncGenerator[Step, None]:
     try:
         if play.turn.answered:
             play.go_on(_known(state))
-        kept = 0
-        async with aclosing(perform(play)) as steps:
+        async with aclosing(_performed(play, memory)) as steps:
             async for step in steps:
-                if play.pending and kept != (kept := play.line):
-                    await memory.keep_turn(play.to_json())
                 yield step
         last: Event | None = _completed(play)
     except EndedError as end:
         last = end.last
     match last:
-        case RunCompleted(final_response=str(final)):
+        case RunCompleted(final_response=str(final), structured_output=output):
             await memory.remember(final)
+            if output is not None:
+                yield artifact(output)
         case AuthRequired():  # tried again, here or after a restart, it passes
             await memory.keep_turn(play.to_json())
         case _:
             pass
     if last is not None:
         yield last
+
+
+async def _performed(play: Play, memory: Memory) -> AsyncGenerator[Step, None]:
+    """What the script does; how far it came is kept while it waits. Raises: EndedError."""
+    kept = 0
+    async with aclosing(perform(play)) as steps:
+        async for step in steps:
+            if play.pending and kept != (kept := play.line):
+                await memory.keep_turn(play.to_json())
+            yield step
 
 
 def _known(state: JsonObject | None) -> JsonObject:
@@ -117,12 +125,9 @@ def _completed(play: Play) -> Event:
         "output_tokens": sum(len(text.split()) for text in play.said),
     }
     schema = play.turn.request.output_schema
-    if schema is not None:
-        try:
-            jsonschema.validate(play.structured, schema)
-        except jsonschema.ValidationError as exc:
-            text = f"the structured output does not fit the schema: {exc.message}"
-            return RunFailed(message=text, reason="schema_mismatch", usage=usage)
+    if schema is not None and (fault := fault_of_output(play.structured, schema)):
+        text = f"the structured output does not fit: {fault}"
+        return RunFailed(message=text, reason="schema_mismatch", usage=usage)
     return RunCompleted(final_response=final, structured_output=play.structured, usage=usage)
 
 
@@ -138,11 +143,9 @@ class ScriptedAdapter:
         return "scripted"
 
     def check(self, request: CodingRequest) -> None:
-        if request.output_schema is not None:
-            try:
-                jsonschema.Draft202012Validator.check_schema(request.output_schema)
-            except jsonschema.SchemaError as exc:
-                raise UnsupportedError("output_schema", exc.message) from exc
+        schema = request.output_schema
+        if schema is not None and (fault := fault_of_schema(schema)):
+            raise UnsupportedError("output_schema", fault)
 
     async def inspect(self) -> Sequence[Finding]:
         return [Finding(name="program", verdict="ok", text="built in; needs no login")]
