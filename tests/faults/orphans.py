@@ -149,6 +149,20 @@ class Pen:
             return 0, gone_at - began
         return max(1, len(self.brood())), GONE_S
 
+    def described(self) -> list[str]:
+        """Of each that is alive: its parent, its age in seconds and its mark."""
+        found: list[str] = []
+        for pid in self.brood():
+            with suppress(OSError):
+                text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+                fields = text.rpartition(")")[2].split()
+                age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / 100
+                variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+                marks = [one.decode() for one in variables if one.startswith(b"A2A_PROCESS")]
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[-2].decode()
+                found.append(f"{words} below {fields[1]} for {age:.2f} s, {marks}")
+        return found
+
     def clear(self) -> None:
         for pid in self.brood() if self.canary else ():
             kill(pid)

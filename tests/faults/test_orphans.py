@@ -38,6 +38,7 @@ class Tally:
     left: list[int] = field(default_factory=list[int])
     gone_s: list[float] = field(default_factory=list[float])
     answered_s: list[float] = field(default_factory=list[float])
+    who: list[str] = field(default_factory=list[str])
 
     def row(self, subject: str, way: str) -> str:
         answered = f", cancelled {_spread(self.answered_s)}" if self.answered_s else ""
@@ -79,6 +80,9 @@ class Case:
                 left, seconds = await pen.survivors()
         else:
             left, seconds = await pen.survivors()
+        if left:
+            alive = tally.alive[-1]
+            tally.who.append(f"{way}, {alive} alive: {pen.described()}")
         pen.clear()
         tally.left.append(left)
         tally.gone_s.append(seconds)
@@ -109,5 +113,6 @@ async def test_nothing_outlives_its_end(
         raise
     rows = [tally.row(subject.name, way) for way, tally in tallies.items() if tally.left]
     sys.stdout.write("\n" + "".join(rows))
-    assert sum(sum(tally.left) for tally in tallies.values()) == 0, f"seed {seed}"
+    left = [who for tally in tallies.values() for who in tally.who]
+    assert not left, f"seed {seed}"
     assert max(tallies[CANCEL].answered_s + tallies[FROZEN].answered_s) < SAFE_S, f"seed {seed}"
