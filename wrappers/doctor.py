@@ -13,7 +13,8 @@ from pathlib import Path
 from gateway.core import json
 from wrappers import checks
 from wrappers.adapter import Finding
-from wrappers.agents import AGENTS, AgentMissingError, Making
+from wrappers.agent import AgentMissingError, Making
+from wrappers.agents import AGENTS
 from wrappers.preflight import inspect, lines, to_json
 from wrappers.process import TREE_VARIABLE
 from wrappers.settings import WrapperSettings

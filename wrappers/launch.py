@@ -14,7 +14,8 @@ from typing import Any, Final, TextIO
 from pydantic import ValidationError
 
 from gateway.core.extension import describe
-from wrappers.agents import AGENTS, AgentMissingError, agent_named
+from wrappers.agent import AgentMissingError
+from wrappers.agents import AGENTS, agent_named
 from wrappers.home import NameTakenError
 from wrappers.init import stay_first
 from wrappers.options import DOCTOR, FAILED, INTERRUPTED, USAGE_ERROR, parser

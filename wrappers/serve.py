@@ -18,7 +18,7 @@ from gateway.core.keep import Keep
 from gateway.core.server import task_server
 from gateway.core.tasks import Tasks
 from wrappers.adapter import Adapter, UnsupportedError
-from wrappers.agents import Agent, Making
+from wrappers.agent import Agent, Making
 from wrappers.ceilings import check_ceilings
 from wrappers.contexts import Contexts
 from wrappers.conversations import Conversations

@@ -17,7 +17,7 @@ from gateway.core.face.serving import Listener
 from gateway.core.json import JsonObject
 from gateway.core.tasks import Tasks
 from wrappers.adapter import Adapter
-from wrappers.agents import Agent
+from wrappers.agent import Agent
 from wrappers.capacity import default_capacity
 from wrappers.home import WrapperHome, start_time
 from wrappers.idle import Activity, Member

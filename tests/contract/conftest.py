@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.subjects import Subject, subject_named
+from tests.contract.subjects import SUBJECTS, Subject, subject_named
 
 
-@pytest.fixture(params=["scripted", "codex", "claude_code"])
+@pytest.fixture(params=list(SUBJECTS))
 async def subject(
     request: pytest.FixtureRequest, tmp_path: Path, environment: dict[str, str]
 ) -> AsyncGenerator[Subject]:

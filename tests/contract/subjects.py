@@ -5,9 +5,10 @@ Each subject says in its own script language what the contract wants done.
 
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from tests.models import anthropic_messages, openai_responses
 from tests.models.codex_program import codex_program
@@ -89,29 +90,10 @@ CLAUDE = Language(
 
 
 @asynccontextmanager
-async def subject_named(
-    name: str, folder: Path, environment: Mapping[str, str]
+async def _scripted(
+    folder: Path, cwd: Path, environment: Mapping[str, str]
 ) -> AsyncGenerator[Subject]:
-    """Skips the test when the agent's program is not installed."""
-    cwd = folder / "work"
-    cwd.mkdir()
-    async with AsyncExitStack() as stack:
-        match name:
-            case "scripted":
-                subject = _scripted(folder, cwd, environment)
-            case "codex":
-                subject = await _codex(stack, folder, cwd, environment)
-            case _:
-                subject = await _claude(stack, folder, cwd)
-        try:
-            yield subject
-        finally:
-            for adapter in subject.adapters:
-                await adapter.close()
-
-
-def _scripted(folder: Path, cwd: Path, environment: Mapping[str, str]) -> Subject:
-    return Subject(
+    yield Subject(
         name="scripted",
         language=SCRIPTED,
         cwd=cwd,
@@ -119,28 +101,57 @@ def _scripted(folder: Path, cwd: Path, environment: Mapping[str, str]) -> Subjec
     )
 
 
+@asynccontextmanager
 async def _codex(
-    stack: AsyncExitStack, folder: Path, cwd: Path, environment: Mapping[str, str]
-) -> Subject:
+    folder: Path, cwd: Path, environment: Mapping[str, str]
+) -> AsyncGenerator[Subject]:
     binary = codex_program()
-    model = await stack.enter_async_context(openai_responses.running())
-    env = {**environment, **openai_responses.codex_home(folder / "codex", model.url)}
-    return Subject(
-        name="codex",
-        language=CODEX,
-        cwd=cwd,
-        make=lambda: CodexAdapter(binary=binary, env=env, home=folder),
-        model_heard=lambda: json.dumps(model.requests[-1]),
-    )
+    async with openai_responses.running() as model:
+        env = {**environment, **openai_responses.codex_home(folder / "codex", model.url)}
+        yield Subject(
+            name="codex",
+            language=CODEX,
+            cwd=cwd,
+            make=lambda: CodexAdapter(binary=binary, env=env, home=folder),
+            model_heard=lambda: json.dumps(model.requests[-1]),
+        )
 
 
-async def _claude(stack: AsyncExitStack, folder: Path, cwd: Path) -> Subject:
-    model = await stack.enter_async_context(anthropic_messages.running())
-    env = anthropic_messages.claude_home(folder / "home", model.url)
-    return Subject(
-        name="claude_code",
-        language=CLAUDE,
-        cwd=cwd,
-        make=lambda: ClaudeAdapter(cli=None, env=env, home=folder / "adapter", allow_root=True),
-        model_heard=lambda: json.dumps(model.requests[-1]),
-    )
+@asynccontextmanager
+async def _claude(
+    folder: Path, cwd: Path, environment: Mapping[str, str]
+) -> AsyncGenerator[Subject]:
+    del environment  # its own says where the model is
+    async with anthropic_messages.running() as model:
+        env = anthropic_messages.claude_home(folder / "home", model.url)
+        yield Subject(
+            name="claude_code",
+            language=CLAUDE,
+            cwd=cwd,
+            make=lambda: ClaudeAdapter(cli=None, env=env, home=folder / "adapter", allow_root=True),
+            model_heard=lambda: json.dumps(model.requests[-1]),
+        )
+
+
+Making = Callable[[Path, Path, Mapping[str, str]], AbstractAsyncContextManager[Subject]]
+# A new agent is one line here: from a folder, the runs' folder and an environment.
+SUBJECTS: Final[Mapping[str, Making]] = {
+    "scripted": _scripted,
+    "codex": _codex,
+    "claude_code": _claude,
+}
+
+
+@asynccontextmanager
+async def subject_named(
+    name: str, folder: Path, environment: Mapping[str, str]
+) -> AsyncGenerator[Subject]:
+    """Skips the test when the agent's program is not installed."""
+    cwd = folder / "work"
+    cwd.mkdir()
+    async with SUBJECTS[name](folder, cwd, environment) as subject:
+        try:
+            yield subject
+        finally:
+            for adapter in subject.adapters:
+                await adapter.close()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from wrappers.agents import Making
+from wrappers.agent import Making
 from wrappers.settings import WrapperSettings
 
 
