@@ -12,7 +12,7 @@ from gateway.core.extension import CodingRequest, Sandbox
 from gateway.core.face.cards import Skill
 from gateway.core.messages import Message
 from wrappers.adapter import Adapter
-from wrappers.environment import child_environment
+from wrappers.processes.environment import child_environment
 from wrappers.settings import WrapperSettings
 
 

@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from gateway.core.extension import describe
 from wrappers.agent import AgentMissingError
 from wrappers.agents import AGENTS, agent_named
-from wrappers.home import NameTakenError
-from wrappers.init import stay_first
 from wrappers.options import DOCTOR, FAILED, INTERRUPTED, USAGE_ERROR, parser
+from wrappers.serving.home import NameTakenError
+from wrappers.serving.init import stay_first
 from wrappers.settings import RunAsError, WrapperSettings, become, process_environment
 
 QUESTION: Final = "Choose backend to wrap (`1`/`codex` or `2`/`claude_code`):"
@@ -148,7 +148,7 @@ def _settings(given: dict[str, Any]) -> WrapperSettings:
 
 def _examine(names: Sequence[str], settings: WrapperSettings, *, as_json: bool) -> int:
     # Half a second of imports that a wrong command line need not wait for.
-    from wrappers.doctor import examine  # noqa: PLC0415
+    from wrappers.serving.doctor import examine  # noqa: PLC0415
 
     os.umask(0o077)
     report = examine(names, settings, process_environment())
@@ -161,9 +161,9 @@ def _serve(names: Sequence[str], settings: WrapperSettings, *, as_json: bool) ->
     from gateway.core.errors import DatabaseUnusableError  # noqa: PLC0415
     from gateway.core.face.serving import PortTakenError, run  # noqa: PLC0415
     from gateway.core.face.tokens import TokenError  # noqa: PLC0415
-    from wrappers.exposure import ExposureError  # noqa: PLC0415
-    from wrappers.fleet import EndedError, serve_all  # noqa: PLC0415
-    from wrappers.saying import on_stop, says  # noqa: PLC0415
+    from wrappers.serving.exposure import ExposureError  # noqa: PLC0415
+    from wrappers.serving.fleet import EndedError, serve_all  # noqa: PLC0415
+    from wrappers.serving.saying import on_stop, says  # noqa: PLC0415
 
     os.umask(0o077)
     try:

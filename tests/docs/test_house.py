@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 PACKAGES = ("gateway", "wrappers", "mcp_bridge")
 # Started by their path, or as the first thing of a session: an import would cost or fail.
-STANDALONE = ("mcp_bridge/stdio.py", "wrappers/guardian.py")
+STANDALONE = ("mcp_bridge/stdio.py", "wrappers/processes/guardian.py")
 
 
 def _modules(*folders: str) -> Iterator[Path]:

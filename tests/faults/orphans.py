@@ -22,7 +22,7 @@ from gateway.core.json import JsonObject
 from tests.faults.brood import MEMBERS
 from tests.models import anthropic_messages, openai_responses
 from tests.wrappers.launched import Launched, launched
-from wrappers.figures import descendants
+from wrappers.processes.figures import descendants
 
 BROOD: Final = Path(__file__).with_name("brood.py")
 GONE_S: Final = 5.0  # what is alive so long after a kill is a survivor

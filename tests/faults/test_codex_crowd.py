@@ -17,8 +17,8 @@ from gateway.core.events import CommandFinished, FileChanged, RunCompleted
 from gateway.core.extension import Answer, PendingRequest
 from tests.wrappers.codex_bench import Bench, codex_bench, only, turn_of
 from tests.wrappers.recorded.logs import step_json
-from wrappers import figures
 from wrappers.adapter import Ask, Context, Step
+from wrappers.processes import figures
 
 CROWD: Final = 50
 SHORT: Final = 12

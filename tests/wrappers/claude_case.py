@@ -21,10 +21,10 @@ from gateway.core.messages import user_text
 from tests.models.anthropic_messages import Endpoint, claude_home, running
 from tests.models.anthropic_script import texts
 from tests.wrappers.launched import gone
-from wrappers import figures
 from wrappers.adapter import AgentSession, Answered, Ask, Bound, Context, Step, Turn, Withdraw
 from wrappers.claude.adapter import ClaudeAdapter
 from wrappers.claude.options import session_of
+from wrappers.processes import figures
 from wrappers.resumption import message_of
 
 ROOT = Path(__file__).parents[2]

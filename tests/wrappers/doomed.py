@@ -6,7 +6,7 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
-from wrappers.process import TREE_VARIABLE, spawn, swept_after
+from wrappers.processes.process import TREE_VARIABLE, spawn, swept_after
 
 FAMILY = Path(__file__).with_name("family.py")
 MARK = "doomed/instance"

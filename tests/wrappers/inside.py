@@ -13,9 +13,9 @@ from gateway.core.messages import DataPart, Message, user_text
 from gateway.core.record import Run
 from gateway.core.server import task_server
 from gateway.core.tasks import Tasks
-from wrappers.contexts import Contexts
-from wrappers.conversations import Conversations
-from wrappers.driver import AdapterDriver, Wrapped
+from wrappers.running.contexts import Contexts
+from wrappers.running.conversations import Conversations
+from wrappers.running.driver import AdapterDriver, Wrapped
 from wrappers.scripted.adapter import ScriptedAdapter
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from wrappers.capacity import cores, default_capacity, memory
+from wrappers.serving.capacity import cores, default_capacity, memory
 
 GB = 1024**3
 PHYSICAL = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

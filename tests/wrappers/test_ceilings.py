@@ -4,7 +4,7 @@ import pytest
 
 from gateway.core.errors import InvalidInputError
 from gateway.core.extension import CodingRequest
-from wrappers.ceilings import check_ceilings
+from wrappers.serving.ceilings import check_ceilings
 from wrappers.settings import WrapperSettings
 
 STRICT = WrapperSettings(

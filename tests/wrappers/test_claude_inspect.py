@@ -9,10 +9,10 @@ import pytest
 
 from gateway.core.events import RunCompleted, RunStarted
 from tests.wrappers.claude_case import Case, claude_case, end, only
-from wrappers import figures
 from wrappers.adapter import Finding, Step
 from wrappers.claude.inspection import inspect
 from wrappers.claude.options import Installation, bundled_cli
+from wrappers.processes import figures
 
 
 @pytest.fixture

@@ -39,9 +39,9 @@ from tests.wrappers.claude_case import (
     watched_proxy,
 )
 from tests.wrappers.launched import gone
-from wrappers import figures
 from wrappers.adapter import AgentSession, Ask, Context, Step, UnsupportedError, Withdraw
 from wrappers.claude.options import Installation, session_of
+from wrappers.processes import figures
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.core import json
 from tests.wrappers.launched import COMMAND, START_S, launched
-from wrappers import checks
+from wrappers.serving import checks
 from wrappers.settings import WrapperSettings
 
 

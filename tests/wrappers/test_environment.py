@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.core.extension import EnvPolicy
-from wrappers.environment import child_environment
+from wrappers.processes.environment import child_environment
 
 SOURCE = {
     "PATH": "/bin",

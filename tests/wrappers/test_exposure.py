@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from wrappers.exposure import ExposureError, check_exposure
+from wrappers.serving.exposure import ExposureError, check_exposure
 from wrappers.settings import WrapperSettings
 
 ROOTS = (Path("/work"),)

@@ -9,9 +9,9 @@ import anyio
 import pytest
 
 from tests.wrappers.test_process import family_of, spawn_family
-from wrappers import figures
-from wrappers.figures import Figures, tree
-from wrappers.process import Child
+from wrappers.processes import figures
+from wrappers.processes.figures import Figures, tree
+from wrappers.processes.process import Child
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="read from Linux's /proc")
 

@@ -9,8 +9,8 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from wrappers.ending import Ending
-from wrappers.idle import IDLE, Activity, Idle, Member
+from wrappers.serving.ending import Ending
+from wrappers.serving.idle import IDLE, Activity, Idle, Member
 
 PATIENCE_S = 20.0
 

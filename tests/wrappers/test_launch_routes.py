@@ -18,7 +18,7 @@ from gateway.core.face.tokens import read_token
 from gateway.core.json import JsonObject
 from gateway.core.tasks import Tasks
 from tests.wrappers.launched import START_S, Launched, launched
-from wrappers.status import STATUS_PATH
+from wrappers.serving.status import STATUS_PATH
 
 CARDS = {"/.well-known/agent-card.json", "/.well-known/agent.json"}
 PUBLIC = {*CARDS, *(path + "/" for path in CARDS), "/healthz"}

@@ -3,7 +3,7 @@
 import stat
 from pathlib import Path
 
-from wrappers.passes import KEPT, Passes
+from wrappers.serving.passes import KEPT, Passes
 
 URL = "https://gateway.example"
 

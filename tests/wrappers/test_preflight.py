@@ -8,8 +8,8 @@ import pytest
 
 from tests.wrappers.launched import refused
 from wrappers.adapter import Finding
-from wrappers.preflight import inspect, lines, to_log, unusable
 from wrappers.scripted.adapter import ScriptedAdapter
+from wrappers.serving.preflight import inspect, lines, to_log, unusable
 
 LOGIN = Finding(name="login", verdict="failed", text="nobody is logged in; run `x login`")
 PROGRAM = Finding(name="program", verdict="failed", text="/x cannot be run")

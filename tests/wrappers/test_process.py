@@ -14,8 +14,8 @@ import anyio.lowlevel
 import pytest
 
 from tests.wrappers import doomed
-from wrappers import figures
-from wrappers.process import TREE_VARIABLE, Child, spawn, sweep, to_the_end
+from wrappers.processes import figures
+from wrappers.processes.process import TREE_VARIABLE, Child, spawn, sweep, to_the_end
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux lets a process answer for daemonised descendants"

@@ -19,7 +19,7 @@ from tests.models import anthropic_messages, openai_responses
 from tests.wrappers.held import holding
 from tests.wrappers.launched import Launched, launched, refused
 from wrappers.codex.adapter import find_codex
-from wrappers.figures import descendants
+from wrappers.processes.figures import descendants
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="only root becomes another user"

@@ -12,7 +12,7 @@ from gateway.core.events import (
 )
 from gateway.core.secrets import Mask
 from wrappers.adapter import Step
-from wrappers.seams import LINE_MAX, Seams
+from wrappers.running.seams import LINE_MAX, Seams
 
 TOKEN = "zQ7-a-token-of-this-process-only"
 PEM = "-----BEGIN PRIVATE KEY-----\nMIIEow\nIBAAKC\n-----END PRIVATE KEY-----\n"

@@ -12,7 +12,7 @@ import pytest
 from gateway.core.face.tokens import read_token
 from tests.faults.orphans import SUBJECTS, Pen, Subject
 from wrappers.codex.adapter import find_codex
-from wrappers.figures import descendants
+from wrappers.processes.figures import descendants
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows the environment")
 

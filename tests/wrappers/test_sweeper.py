@@ -13,9 +13,9 @@ import anyio.lowlevel
 import pytest
 
 from tests.wrappers.test_process import ENV, FAMILY, family_of, gone, watching
-from wrappers.figures import descendants
-from wrappers.process import TREE_VARIABLE, Child, spawn, swept_after
-from wrappers.sweeper import BASE, is_marked, limit_of, now, sweep, sweep_part
+from wrappers.processes.figures import descendants
+from wrappers.processes.process import TREE_VARIABLE, Child, spawn, swept_after
+from wrappers.processes.sweeper import BASE, is_marked, limit_of, now, sweep, sweep_part
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="marks are looked for in /proc"),
@@ -144,7 +144,7 @@ async def test_who_stands_by_goes_with_a_wrapper_that_ends_by_itself() -> None:
 async def test_who_stands_by_is_replaced_when_it_is_killed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("wrappers.process.STAND_BY_AGAIN_S", 0.01)
+    monkeypatch.setattr("wrappers.processes.process.STAND_BY_AGAIN_S", 0.01)
     async with swept_after("wrapper/replaced"):
         first = await standing_by(os.getpid())
         os.kill(first, signal.SIGKILL)

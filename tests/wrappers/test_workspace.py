@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import InvalidInputError
-from wrappers.workspace import checked_cwd
+from wrappers.running.workspace import checked_cwd
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from gateway.core.json import JsonObject
 from wrappers.claude.asks import Verdict
 from wrappers.claude.options import Installation, Start, arguments, options
 from wrappers.claude.transport import END_S, CliTransport
-from wrappers.process import to_the_end
+from wrappers.processes.process import to_the_end
 
 # From the interrupt to the end of the turn: measured 6-28 ms and 19-42 ms. Whoever takes longer
 # (it is frozen, or its machine is) is killed; a cancel has to be over within 2 s.

@@ -14,7 +14,7 @@ from gateway.core import json
 from gateway.core.json import JsonObject
 from wrappers.adapter import Finding
 from wrappers.claude.options import SWITCHES, Installation
-from wrappers.process import spawn
+from wrappers.processes.process import spawn
 
 ASK_S: Final = 4.0  # for each of two questions; measured 0.1 and 0.35 s
 TESTED: Final = (2, 1, 330)  # the version that every claim about the CLI was tested with

@@ -18,8 +18,8 @@ from claude_agent_sdk import CLIConnectionError, ProcessError, Transport
 
 from gateway.core import json
 from gateway.core.json import JsonObject
-from wrappers import figures
-from wrappers.process import LINE_LIMIT, Child, spawn
+from wrappers.processes import figures
+from wrappers.processes.process import LINE_LIMIT, Child, spawn
 
 STDERR_LINES: Final = 20
 END_S: Final = 0.8  # an idle process writes its session and goes in about 60 ms

@@ -17,7 +17,7 @@ from gateway.core import json
 from gateway.core.json import JsonObject, as_object
 from wrappers.codex.router import CodexGoneError, Inbox, Router
 from wrappers.codex.wire import RequestId
-from wrappers.process import Child, spawn
+from wrappers.processes.process import Child, spawn
 
 OVERRIDES: Final = (
     "analytics.enabled=false",  # whatever config.toml says: no telemetry

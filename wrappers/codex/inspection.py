@@ -16,7 +16,7 @@ from typing import Final
 from gateway.core.json import JsonObject, as_object
 from wrappers.adapter import Finding
 from wrappers.codex.server import codex_home, key_of
-from wrappers.process import GRACE_S, spawn
+from wrappers.processes.process import GRACE_S, spawn
 
 OLDEST: Final = (0, 163, 0)  # that the tests drive
 LOOK_S: Final = 10.0 - GRACE_S - 1.0  # an inspection takes 10 s at most, with the end of a program

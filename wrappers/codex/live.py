@@ -22,7 +22,7 @@ from wrappers.codex.router import CodexGoneError
 from wrappers.codex.stop import Stop
 from wrappers.codex.talk import RunState, Talk, Terms
 from wrappers.codex.wire import Incoming
-from wrappers.process import to_the_end
+from wrappers.processes.process import to_the_end
 from wrappers.resumption import ALLOWED
 from wrappers.structured import artifact
 

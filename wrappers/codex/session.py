@@ -25,7 +25,7 @@ from wrappers.codex.router import CodexGoneError
 from wrappers.codex.server import AppServer
 from wrappers.codex.talk import RunState, Terms
 from wrappers.codex.threads import ThreadLostError, Warm
-from wrappers.process import TREE_VARIABLE, to_the_end
+from wrappers.processes.process import TREE_VARIABLE, to_the_end
 from wrappers.resumption import Grants
 
 LOST: Final = "codex no longer has this conversation"

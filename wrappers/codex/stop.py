@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from wrappers.codex.client import CodexClient, RpcError
 from wrappers.codex.router import CodexGoneError
-from wrappers.process import to_the_end
-from wrappers.sweeper import now, sweep_part
+from wrappers.processes.process import to_the_end
+from wrappers.processes.sweeper import now, sweep_part
 
 # A cancel has 2 s in all. `turn/interrupt` is answered within 10 ms, by a busy process within 0.2 s.
 ANSWER_S: Final = 0.6

@@ -12,7 +12,7 @@ from gateway.core.json import JsonObject, as_object
 from wrappers.adapter import Context, Turn
 from wrappers.codex import terms
 from wrappers.codex.client import CodexClient, RpcError
-from wrappers.process import to_the_end
+from wrappers.processes.process import to_the_end
 
 # Loaded without a run: 1.2 MB each after a short turn, and 30 ms to load one again (measured).
 WARM: Final = 16

@@ -27,7 +27,7 @@ from gateway.core.events import (
 )
 from gateway.core.json import JsonObject
 from wrappers.adapter import Step
-from wrappers.process import Child, spawn
+from wrappers.processes.process import Child, spawn
 from wrappers.scripted.play import EndedError, Play
 
 OUTPUT_PAUSE_S: Final = 0.2  # at most one command_updated in this time, as every agent of ours

@@ -19,17 +19,17 @@ from gateway.core.server import task_server
 from gateway.core.tasks import Tasks
 from wrappers.adapter import Adapter, UnsupportedError
 from wrappers.agent import Agent, Making
-from wrappers.ceilings import check_ceilings
-from wrappers.contexts import Contexts
-from wrappers.conversations import Conversations
-from wrappers.driver import AdapterDriver, Wrapped
-from wrappers.home import WrapperHome
-from wrappers.process import TREE_VARIABLE, instance_of, sweep, swept_after
-from wrappers.ready import Ready
-from wrappers.served import Served, capacity_of
+from wrappers.processes.process import TREE_VARIABLE, instance_of, sweep, swept_after
+from wrappers.running.contexts import Contexts
+from wrappers.running.conversations import Conversations
+from wrappers.running.driver import AdapterDriver, Wrapped
+from wrappers.running.workspace import checked_cwd
+from wrappers.serving.ceilings import check_ceilings
+from wrappers.serving.home import WrapperHome
+from wrappers.serving.ready import Ready
+from wrappers.serving.served import Served, capacity_of
+from wrappers.serving.shared import Shared
 from wrappers.settings import WrapperSettings
-from wrappers.shared import Shared
-from wrappers.workspace import checked_cwd
 
 log = logging.getLogger(__name__)
 

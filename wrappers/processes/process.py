@@ -17,8 +17,8 @@ from typing import Any, Final, TypeVar
 
 import anyio
 
-from wrappers.sweeper import VARIABLE as TREE_VARIABLE
-from wrappers.sweeper import limit_of, sweep
+from wrappers.processes.sweeper import VARIABLE as TREE_VARIABLE
+from wrappers.processes.sweeper import limit_of, sweep
 
 GUARDIAN: Final = Path(__file__).with_name("guardian.py")
 SWEEPER: Final = Path(__file__).with_name("sweeper.py")

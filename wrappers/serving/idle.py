@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.core.errors import ServerStoppingError
 from gateway.core.face.guard import is_public
-from wrappers.ending import Ending
+from wrappers.serving.ending import Ending
 
 IDLE: Final = "idleness"  # the reason of such an end
 LOOKS: Final = 10  # how often idleness is looked for in the time it takes

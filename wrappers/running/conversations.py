@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from wrappers.adapter import Adapter, AgentSession, Context
-from wrappers.process import to_the_end
+from wrappers.processes.process import to_the_end
 
 IDLE_SESSIONS: Final = 64  # open conversations without a turn; warm processes have their own bound
 

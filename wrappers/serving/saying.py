@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import TextIO, TypeAlias
 
 from wrappers.adapter import Finding
-from wrappers.idle import IDLE
-from wrappers.preflight import lines, to_log
-from wrappers.ready import Ready
-from wrappers.shared import Says
+from wrappers.serving.idle import IDLE
+from wrappers.serving.preflight import lines, to_log
+from wrappers.serving.ready import Ready
+from wrappers.serving.shared import Says
 
 Say: TypeAlias = Callable[[str, TextIO | None], None]
 

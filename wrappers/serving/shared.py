@@ -6,9 +6,9 @@ from typing import Final
 
 from gateway.core.secrets import Mask
 from wrappers.adapter import Finding
-from wrappers.ending import Ending
-from wrappers.idle import Idle
-from wrappers.ready import Ready
+from wrappers.serving.ending import Ending
+from wrappers.serving.idle import Idle
+from wrappers.serving.ready import Ready
 from wrappers.settings import WrapperSettings
 
 FAILURE: Final = "failure"  # the reason of an end that nobody asked for

@@ -18,17 +18,17 @@ from gateway.core.json import JsonObject
 from gateway.core.tasks import Tasks
 from wrappers.adapter import Adapter
 from wrappers.agent import Agent
-from wrappers.capacity import default_capacity
-from wrappers.home import WrapperHome, start_time
-from wrappers.idle import Activity, Member
-from wrappers.passes import Passes
-from wrappers.preflight import inspect, unusable
-from wrappers.process import sweep
-from wrappers.ready import Ready
-from wrappers.register import Registrar, name_at_gateway
+from wrappers.processes.process import sweep
+from wrappers.serving.capacity import default_capacity
+from wrappers.serving.home import WrapperHome, start_time
+from wrappers.serving.idle import Activity, Member
+from wrappers.serving.passes import Passes
+from wrappers.serving.preflight import inspect, unusable
+from wrappers.serving.ready import Ready
+from wrappers.serving.register import Registrar, name_at_gateway
+from wrappers.serving.shared import FAILURE, Shared
+from wrappers.serving.status import Status
 from wrappers.settings import WrapperSettings
-from wrappers.shared import FAILURE, Shared
-from wrappers.status import Status
 
 DRAIN_S: Final = 1.0  # for open streams to carry the events that end their runs
 

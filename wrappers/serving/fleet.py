@@ -12,14 +12,14 @@ from dataclasses import replace
 from gateway.core.logs import mask_logs
 from gateway.core.secrets import Mask, is_secret_name
 from wrappers.agents import AGENTS
-from wrappers.ending import Ending
-from wrappers.exposure import check_exposure
-from wrappers.idle import Idle
-from wrappers.notify import READY, STOPPING, notify
-from wrappers.ready import Ready
-from wrappers.serve import serve
+from wrappers.serving.ending import Ending
+from wrappers.serving.exposure import check_exposure
+from wrappers.serving.idle import Idle
+from wrappers.serving.notify import READY, STOPPING, notify
+from wrappers.serving.ready import Ready
+from wrappers.serving.serve import serve
+from wrappers.serving.shared import FAILURE, Says, Shared
 from wrappers.settings import WrapperSettings
-from wrappers.shared import FAILURE, Says, Shared
 
 
 class EndedError(Exception):

@@ -30,11 +30,11 @@ from wrappers.adapter import (
     UnsupportedError,
     Withdraw,
 )
-from wrappers.contexts import Contexts
-from wrappers.conversations import Conversations
 from wrappers.resumption import aborts, message_of
-from wrappers.seams import Seams
-from wrappers.timing import TimeLimits, default_answer
+from wrappers.running.contexts import Contexts
+from wrappers.running.conversations import Conversations
+from wrappers.running.seams import Seams
+from wrappers.running.timing import TimeLimits, default_answer
 
 INTERRUPTED: Final = RunFailed(
     message="the agent's server ended during the run; continue the session to go on",

@@ -18,7 +18,7 @@ import httpx
 from gateway.core import json
 from gateway.core.face.tokens import TokenError, read_token
 from gateway.core.json import JsonObject, as_object
-from wrappers.passes import Pass
+from wrappers.serving.passes import Pass
 from wrappers.settings import is_loopback_url
 
 PATH: Final = "/agents"

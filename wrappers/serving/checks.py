@@ -21,11 +21,11 @@ from gateway.core.face.serving import Listener, PortTakenError
 from gateway.core.face.tokens import TokenError, read_token
 from gateway.core.json import JsonObject
 from wrappers.adapter import Finding
-from wrappers.capacity import cores, default_capacity, memory
-from wrappers.exposure import ExposureError, check_exposure
-from wrappers.figures import descendants
-from wrappers.home import start_time
-from wrappers.process import TREE_VARIABLE, spawn, sweep
+from wrappers.processes.figures import descendants
+from wrappers.processes.process import TREE_VARIABLE, spawn, sweep
+from wrappers.serving.capacity import cores, default_capacity, memory
+from wrappers.serving.exposure import ExposureError, check_exposure
+from wrappers.serving.home import start_time
 from wrappers.settings import WrapperSettings
 
 TREE_S: Final = 5.0  # to start a small process tree and to end it

@@ -12,7 +12,7 @@ from typing import Final
 from gateway.core.errors import SessionConflictError
 from gateway.core.record import Run
 from wrappers.adapter import Context
-from wrappers.workspace import checked_cwd
+from wrappers.running.workspace import checked_cwd
 
 _TABLE: Final = """
     CREATE TABLE IF NOT EXISTS contexts (

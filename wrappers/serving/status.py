@@ -20,8 +20,8 @@ from gateway.core.json import JsonObject
 from gateway.core.record import Run
 from gateway.core.status import WAITING, RunStatus
 from wrappers.adapter import Adapter, Finding
-from wrappers.figures import tree
-from wrappers.preflight import to_json
+from wrappers.processes.figures import tree
+from wrappers.serving.preflight import to_json
 
 STATUS_PATH: Final = "/status"
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.core import json
-from wrappers import checks
 from wrappers.adapter import Finding
 from wrappers.agent import AgentMissingError, Making
 from wrappers.agents import AGENTS
-from wrappers.preflight import inspect, lines, to_json
-from wrappers.process import TREE_VARIABLE
+from wrappers.processes.process import TREE_VARIABLE
+from wrappers.serving import checks
+from wrappers.serving.preflight import inspect, lines, to_json
 from wrappers.settings import WrapperSettings
 
 MARK = "doctor"
