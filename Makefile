@@ -1,7 +1,7 @@
 # make demo    see it work: one run after another on real CLIs, no credentials needed
 # make test    every test
 # make check   format, lint, types, layers
-# make bench   speed of servers, store and runs, as tables (ARGS="server --rounds 9", "profile", …)
+# make bench   speed of servers, store, wrappers and runs, as tables (ARGS="wrappers --rounds 9", "profile", …)
 # make faults  kill -9 at random moments, 100 rounds of each kind (ROUNDS=n)
 # make fmt     put the code in form
 

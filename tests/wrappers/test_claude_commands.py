@@ -142,3 +142,11 @@ async def test_a_file_that_cannot_be_opened_ends_no_following(
         await following.close()
 
     assert [(update.tool_use_id, update.output) for update in told] == [("t-1", "one")]
+
+
+async def test_what_the_cli_leaves_of_commands_is_cleared_by_the_next_wrapper(claude: Case) -> None:
+    scratch = claude.folder / "adapter" / "tmp"
+    await claude.run("@sh echo hello")
+    assert list(scratch.iterdir())
+    claude.start_anew()
+    assert not scratch.exists()

@@ -151,6 +151,19 @@ async def test_a_spare_process_serves_only_contexts_like_the_last(claude: Case) 
     assert only(steps, RunStarted).extra["warm"] is False
 
 
+async def test_turns_of_old_conversations_leave_the_spare_process_alone(claude: Case) -> None:
+    claude.start_anew(spare=True)
+    first = await claude.session("first", profile="One.")
+    await claude.run("@say one", session=first)
+    await claude.spare(1)
+    await claude.run("@say two", session=await claude.session("second", profile="Two."))
+    await claude.spare(1)
+    await claude.run("@say again", session=first)
+    await claude.spare(1)
+    steps = await claude.run("@say three", session=await claude.session("third", profile="Two."))
+    assert only(steps, RunStarted).extra["warm"] is True
+
+
 async def test_an_idle_spare_process_goes(claude: Case) -> None:
     claude.start_anew(spare=True, idle_s=0.3)
     await claude.run("@say one")

@@ -4,6 +4,7 @@ Knows no A2A and no server.
 """
 
 import asyncio
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -41,6 +42,7 @@ class ClaudeAdapter:
         self._installation = Installation(
             cli=cli or bundled_cli(), env=dict(env), home=home, allow_root=allow_root
         )
+        shutil.rmtree(self._installation.scratch, ignore_errors=True)
         self._warm_max = warm_max
         self._idle_s = idle_s
         self._spare = Spare(self._installation, idle_s) if spare else None

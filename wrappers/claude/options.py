@@ -100,6 +100,11 @@ class Installation:
         named = self.env.get("CLAUDE_CONFIG_DIR")
         return Path(named) if named else Path(self.env.get("HOME", "/")) / ".claude"
 
+    @property
+    def scratch(self) -> Path:
+        """Where the CLI keeps outputs of commands; it never clears that, so we do, at our start."""
+        return self.home / "tmp"
+
     def check(self, request: CodingRequest) -> None:
         """Raises: UnsupportedError."""
         if MODES[request.permission_mode or "auto"] == "bypassPermissions" and not self.may_bypass:
@@ -144,6 +149,7 @@ class Installation:
         environment = {**(turn.environment or self.env), **SWITCHES}
         environment["CLAUDE_CONFIG_DIR"] = str(self.config)
         environment["CLAUDE_CODE_SHELL_PREFIX"] = str(self.shell())
+        environment["CLAUDE_CODE_TMPDIR"] = str(self.scratch)
         if self.root and self.allow_root:
             environment["IS_SANDBOX"] = "1"
         cost = limits.max_cost_usd if limits else None

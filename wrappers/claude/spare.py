@@ -1,7 +1,7 @@
 """A connected process of Claude Code that no context has yet: a new one's first turn need not wait.
 
 Knows no run. A process is bound to its folder, profile, environment and flags, so the spare one is
-like the process whose turn began last; its session was named in advance.
+like that of the conversation that began last; its session was named in advance.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from wrappers.claude.client import AgentDownError, Client
 from wrappers.claude.options import Installation, Start
 
 # A first turn takes 0.7 s instead of 2.2 s (medians on two busy cores) for about 150 MB.
+RETRY_S: Final = 60.0  # after one could not be started
 MEMORY: Final = 8 * 1000**3  # bytes of the machine from which on that is a good trade
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class Spare:
         # Starting one and ending one, in this order.
         self._work: asyncio.Task[None] | None = None
         self._closed = False
+        self._not_before = 0.0  # of the loop's clock
 
     @property
     def ready(self) -> bool:
@@ -51,7 +53,8 @@ class Spare:
 
     def prepare(self, start: Start) -> None:
         """Have one that is started so, soon; one that is there is kept for longer."""
-        if start.budget is not None or self._closed:
+        late = asyncio.get_running_loop().time() >= self._not_before
+        if start.budget is not None or self._closed or not late:
             return  # a budget is one run's
         if self._client is not None and self._client.lost is None and self._client.start == start:
             self._rest()
@@ -71,6 +74,7 @@ class Spare:
             await client.connect(resume=False)
         except AgentDownError as exc:
             log.warning("no claude to spare: %s", exc)
+            self._not_before = asyncio.get_running_loop().time() + RETRY_S
             return
         except asyncio.CancelledError:
             await client.close()

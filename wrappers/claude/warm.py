@@ -35,7 +35,7 @@ class Pool(Protocol):
         ...
 
     def began(self, start: Start) -> None:
-        """A turn of a process that was started so has begun."""
+        """A conversation in a process that was started so has begun."""
         ...
 
 
@@ -49,6 +49,7 @@ class Warm:
         self._context = context
         self._installation = installation
         self._pool = pool
+        self._new = False  # its conversation begins with the next turn
 
     def fits(self, start: Start) -> bool:
         client = self.client
@@ -61,7 +62,7 @@ class Warm:
             return
         spare = self._pool.spare(start)
         if spare is not None:
-            self.client, self.session = spare, spare.session
+            self.client, self.session, self._new = spare, spare.session, True
 
     async def connect(self, start: Start, *, resumed: bool) -> bool:
         """Start a process that resumes the session where there is one. True when it is lost.
@@ -85,6 +86,7 @@ class Warm:
                 if again or not any(sign in str(exc) for sign in MISTAKEN):
                     raise
                 resume = not resume
+        self._new = not resume
         lost = not resume and self.ledger.knows(self.session)
         if lost:
             self.ledger.forget(self.session)
@@ -103,7 +105,10 @@ class Warm:
 
     def began(self) -> None:
         """The turn is with the model, which takes longer than to start a process to spare."""
-        if self.client is not None:
+        # After a new conversation alone: turns of old ones, each in its folder, would replace the
+        # spare process in turn.
+        if self.client is not None and self._new:
+            self._new = False
             self._pool.began(self.client.start)
 
     async def drop(self, *, busy: bool = False, end_s: float = END_S) -> None:
