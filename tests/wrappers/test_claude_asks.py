@@ -1,8 +1,5 @@
 """The real Claude Code asks: permissions, questions and plans reach the caller, answers get back."""
 
-from collections.abc import AsyncGenerator
-from pathlib import Path
-
 import pytest
 from claude_agent_sdk import PermissionResultAllow, PermissionUpdate, ToolPermissionContext
 from claude_agent_sdk.types import PermissionRuleValue
@@ -18,15 +15,9 @@ from gateway.core.extension import (
 )
 from gateway.core.json import JsonObject
 from gateway.core.status import RunStatus
-from tests.wrappers.claude_case import Case, Reply, claude_case, end, lines, of, only
+from tests.wrappers.claude_case import Case, Reply, end, lines, of, only
 from wrappers.adapter import AgentSession, Ask, Step
 from wrappers.claude.asks import pending_request, verdict
-
-
-@pytest.fixture
-async def claude(tmp_path: Path) -> AsyncGenerator[Case]:
-    async with claude_case(tmp_path) as case:
-        yield case
 
 
 def choose(option: str, message: str | None = None) -> Reply:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncGenerator, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 
 from gateway.core.events import CommandStarted, RunCompleted, RunFailed, RunStarted, StatusChanged
 from gateway.core.status import RunStatus
-from tests.wrappers.claude_case import SLEEPER, Case, Pipe, claude_case, end, lines, of
+from tests.wrappers.claude_case import SLEEPER, Case, Pipe, end, lines, of
 from tests.wrappers.launched import gone
 from wrappers.adapter import AgentSession, Ask, Step, Withdraw
 
@@ -20,18 +19,6 @@ DAEMON = (
     "@sh setsid sh -c \"trap '' INT TERM HUP; echo \\$\\$ > pids; exec sleep 600\" "
     "</dev/null >/dev/null 2>&1 & exec sleep 600"
 )
-
-
-@pytest.fixture
-async def claude(tmp_path: Path) -> AsyncGenerator[Case]:
-    async with claude_case(tmp_path) as case:
-        yield case
-
-
-@pytest.fixture
-def pipe(tmp_path: Path) -> Iterator[Pipe]:
-    with closing(Pipe(tmp_path / "work")) as made:
-        yield made
 
 
 @pytest.mark.parametrize("script", [STUBBORN, DAEMON])

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import anyio
@@ -10,18 +9,9 @@ import pytest
 
 from gateway.core.events import CommandFinished, CommandStarted, CommandUpdated, StatusChanged
 from gateway.core.status import RunStatus
-from tests.wrappers.claude_case import Case, claude_case, end, lines, of, only
+from tests.wrappers.claude_case import Case, end, lines, of, only
 from wrappers.adapter import AgentSession, Step
 from wrappers.claude.following import Following
-
-
-@pytest.fixture
-async def claude(tmp_path: Path) -> AsyncGenerator[Case]:
-    (tmp_path / "scratch").mkdir()
-    async with claude_case(tmp_path) as case:
-        case.env["CLAUDE_CODE_TMPDIR"] = str(tmp_path / "scratch")
-        case.start_anew()
-        yield case
 
 
 def printed(steps: list[Step]) -> str:

@@ -1,24 +1,18 @@
 """What is found of the real Claude Code before work begins, and of what waits between runs."""
 
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gateway.core.events import RunCompleted, RunStarted
-from tests.wrappers.claude_case import Case, claude_case, end, only
+from tests.wrappers.claude_case import Case, end, only
 from wrappers.adapter import Finding, Step
 from wrappers.claude.inspection import inspect
 from wrappers.claude.options import Installation, bundled_cli
 from wrappers.processes import figures
-
-
-@pytest.fixture
-async def claude(tmp_path: Path) -> AsyncGenerator[Case]:
-    async with claude_case(tmp_path) as case:
-        yield case
 
 
 def by_name(findings: Sequence[Finding]) -> Mapping[str, Finding]:

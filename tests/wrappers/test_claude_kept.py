@@ -3,13 +3,12 @@
 import json
 import os
 import shlex
-from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 
 from gateway.core.events import AgentMessage, CommandFinished, Event, RunCompleted, ToolFinished
-from tests.wrappers.claude_case import Case, claude_case, end, lines, only
+from tests.wrappers.claude_case import Case, end, lines, only
 from tests.wrappers.recorded.claude.scenes import DESK
 from wrappers.claude.kept import Kept
 from wrappers.claude.options import bundled_cli
@@ -55,12 +54,6 @@ async def test_what_is_no_file_of_the_cli_is_not_read(tmp_path: Path, name: str)
 
 
 # -- with the real Claude Code -----------------------------------------------------------------
-
-
-@pytest.fixture
-async def claude(tmp_path: Path) -> AsyncGenerator[Case]:
-    async with claude_case(tmp_path) as case:
-        yield case
 
 
 async def test_a_command_of_three_megabytes_is_told_whole(claude: Case) -> None:

@@ -6,8 +6,8 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, closing
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 from typing import cast
 
@@ -30,7 +30,6 @@ from tests.wrappers.claude_case import (
     SLEEPER,
     Case,
     Pipe,
-    claude_case,
     end,
     lines,
     of,
@@ -44,18 +43,6 @@ from wrappers.claude.options import Installation, session_of
 from wrappers.processes import figures
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-async def claude(tmp_path: Path) -> AsyncGenerator[Case]:
-    async with claude_case(tmp_path) as case:
-        yield case
-
-
-@pytest.fixture
-def pipe(tmp_path: Path) -> Iterator[Pipe]:
-    with closing(Pipe(tmp_path / "work")) as made:
-        yield made
 
 
 def read(file: Path) -> str:

@@ -1,9 +1,7 @@
 """A caller's parts as what Claude Code is given, and as what the model then gets."""
 
 import base64
-from collections.abc import AsyncGenerator
 from dataclasses import replace
-from pathlib import Path
 
 import anyio
 import pytest
@@ -11,7 +9,7 @@ import pytest
 from gateway.core.events import CommandStarted, Rejected, RunCompleted
 from gateway.core.json import JsonObject
 from gateway.core.messages import DataPart, FilePart, Message, Part, TextPart
-from tests.wrappers.claude_case import RUN_MAX_S, Case, claude_case, end, of, turn_of
+from tests.wrappers.claude_case import RUN_MAX_S, Case, end, of, turn_of
 from tests.wrappers.recorded.claude.scenes import PIXEL as PNG
 from wrappers.adapter import AgentSession, Step, UnsupportedError
 from wrappers.claude.prompt import content_of
@@ -100,12 +98,6 @@ def test_what_the_model_cannot_be_given_is_refused_by_name(part: FilePart, reaso
 
 
 # -- with the real Claude Code -----------------------------------------------------------------
-
-
-@pytest.fixture
-async def claude(tmp_path: Path) -> AsyncGenerator[Case]:
-    async with claude_case(tmp_path) as case:
-        yield case
 
 
 async def sent(claude: Case, *parts: Part) -> list[Step]:

@@ -1,8 +1,5 @@
 """Runs of the real Claude Code: what it does becomes events, and its end the run's end."""
 
-from collections.abc import AsyncGenerator
-from pathlib import Path
-
 import pytest
 
 from gateway.core.events import (
@@ -22,7 +19,7 @@ from gateway.core.events import (
     ToolStarted,
 )
 from gateway.core.json import JsonObject
-from tests.wrappers.claude_case import Case, claude_case, end, lines, of, only, turn_of
+from tests.wrappers.claude_case import Case, end, lines, of, only, turn_of
 from wrappers.adapter import Bound, UnsupportedError
 from wrappers.structured import fault_of_output
 
@@ -34,12 +31,6 @@ SCHEMA = {
 }
 
 SILENT = "@stop end_turn no"  # a whole message without structured output
-
-
-@pytest.fixture
-async def claude(tmp_path: Path) -> AsyncGenerator[Case]:
-    async with claude_case(tmp_path) as case:
-        yield case
 
 
 async def test_a_spoken_answer_is_a_message_and_the_final_response(claude: Case) -> None:

@@ -2,11 +2,9 @@
 
 import json
 import tempfile
-from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import anyio
-import pytest
 
 from gateway.core.events import (
     CommandFinished,
@@ -22,19 +20,12 @@ from tests.wrappers.codex_bench import (
     PATIENCE_S,
     Bench,
     Gate,
-    codex_bench,
     only,
     play,
     turn_of,
     types,
 )
 from wrappers.adapter import Ask, Bound, Step
-
-
-@pytest.fixture
-async def bench(tmp_path: Path, environment: dict[str, str]) -> AsyncGenerator[Bench]:
-    async with codex_bench(tmp_path, environment) as bench:
-        yield bench
 
 
 def allow(request: PendingRequest) -> Answer:

@@ -4,8 +4,6 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import AsyncGenerator
-from pathlib import Path
 
 import anyio
 import pytest
@@ -17,7 +15,6 @@ from tests.wrappers.codex_bench import (
     Gate,
     Processes,
     app_server_of,
-    codex_bench,
     holding,
     new_mark,
     only,
@@ -26,12 +23,6 @@ from tests.wrappers.codex_bench import (
     types,
 )
 from wrappers.adapter import Ask, Bound, Context, Step, Withdraw
-
-
-@pytest.fixture
-async def bench(tmp_path: Path, environment: dict[str, str]) -> AsyncGenerator[Bench]:
-    async with codex_bench(tmp_path, environment) as bench:
-        yield bench
 
 
 def ended_as_cancelled(steps: list[Step]) -> bool:

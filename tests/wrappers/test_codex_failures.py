@@ -2,8 +2,6 @@
 
 import os
 import signal
-from collections.abc import AsyncGenerator
-from pathlib import Path
 
 import anyio
 import pytest
@@ -20,7 +18,6 @@ from tests.wrappers.codex_bench import (
     PATIENCE_S,
     Bench,
     app_server_of,
-    codex_bench,
     only,
     play,
     turn_of,
@@ -28,12 +25,6 @@ from tests.wrappers.codex_bench import (
 )
 from wrappers.adapter import Context, Step
 from wrappers.codex.adapter import CodexAdapter
-
-
-@pytest.fixture
-async def bench(tmp_path: Path, environment: dict[str, str]) -> AsyncGenerator[Bench]:
-    async with codex_bench(tmp_path, environment) as bench:
-        yield bench
 
 
 @pytest.mark.parametrize(

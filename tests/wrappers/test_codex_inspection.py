@@ -1,22 +1,15 @@
 """What Codex says of itself before any run: the real binary, and programs that only look like it."""
 
 import json
-from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import anyio
 import pytest
 
 from tests.models.openai_responses import KEY_NAME
-from tests.wrappers.codex_bench import PATIENCE_S, Bench, codex_bench, play, turn_of
+from tests.wrappers.codex_bench import PATIENCE_S, Bench, play, turn_of
 from wrappers.adapter import Ask, Finding
 from wrappers.codex.adapter import CodexAdapter
-
-
-@pytest.fixture
-async def bench(tmp_path: Path, environment: dict[str, str]) -> AsyncGenerator[Bench]:
-    async with codex_bench(tmp_path, environment) as bench:
-        yield bench
 
 
 async def inspected(adapter: CodexAdapter) -> dict[str, Finding]:

@@ -1,8 +1,6 @@
 """Codex without credentials, or with ones that its model refuses: the real binary."""
 
 import json
-from collections.abc import AsyncGenerator
-from pathlib import Path
 
 import anyio
 import pytest
@@ -10,14 +8,8 @@ import pytest
 from gateway.core.events import AuthRequired, CommandFinished, RunCompleted
 from gateway.core.extension import Answer
 from tests.models.openai_responses import KEY_NAME
-from tests.wrappers.codex_bench import PATIENCE_S, Bench, codex_bench, only, play, turn_of, types
+from tests.wrappers.codex_bench import PATIENCE_S, Bench, only, play, turn_of, types
 from wrappers.adapter import Ask, Bound, Context, Step
-
-
-@pytest.fixture
-async def bench(tmp_path: Path, environment: dict[str, str]) -> AsyncGenerator[Bench]:
-    async with codex_bench(tmp_path, environment) as bench:
-        yield bench
 
 
 def as_shipped(bench: Bench) -> None:

@@ -3,8 +3,7 @@
 import json
 import os
 import signal
-from collections.abc import AsyncGenerator, Callable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -17,7 +16,6 @@ from tests.wrappers.codex_bench import (
     PATIENCE_S,
     Bench,
     app_server_of,
-    codex_bench,
     only,
     play,
     turn_of,
@@ -27,12 +25,6 @@ from wrappers.adapter import Answered, Ask, Bound, Step, Turn
 from wrappers.resumption import message_of
 
 Choose = Callable[[PendingRequest], Answer]
-
-
-@pytest.fixture
-async def bench(tmp_path: Path, environment: dict[str, str]) -> AsyncGenerator[Bench]:
-    async with codex_bench(tmp_path, environment) as bench:
-        yield bench
 
 
 def option(choice: str, message: str | None = None) -> Choose:

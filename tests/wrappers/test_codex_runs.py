@@ -2,8 +2,6 @@
 
 import base64
 import json
-from collections.abc import AsyncGenerator
-from pathlib import Path
 
 import anyio
 import pytest
@@ -32,7 +30,6 @@ from tests.wrappers.codex_bench import (
     PATIENCE_S,
     Bench,
     Gate,
-    codex_bench,
     only,
     play,
     turn_of,
@@ -42,12 +39,6 @@ from wrappers.adapter import Bound, Step, UnsupportedError
 from wrappers.codex.deltas import INTERVAL_S
 
 ECHO = "/bin/bash -lc 'echo hi'"
-
-
-@pytest.fixture
-async def bench(tmp_path: Path, environment: dict[str, str]) -> AsyncGenerator[Bench]:
-    async with codex_bench(tmp_path, environment) as bench:
-        yield bench
 
 
 async def test_a_run_tells_of_all_its_work_in_order_and_with_the_contracts_keys(

@@ -1,7 +1,7 @@
 """What Codex may touch, see and load, run for run: the real binary and a scripted model."""
 
 import tempfile
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +9,12 @@ import anyio
 import pytest
 
 from gateway.core.events import CommandFinished, RunCompleted
-from tests.wrappers.codex_bench import Bench, codex_bench, only, play, types
+from tests.wrappers.codex_bench import Bench, only, play, types
 from wrappers.adapter import Bound
 from wrappers.codex.adapter import find_codex
 from wrappers.codex.folders import git_dirs
 from wrappers.codex.server import AppServer
 from wrappers.codex.threads import WARM
-
-
-@pytest.fixture
-async def bench(tmp_path: Path, environment: dict[str, str]) -> AsyncGenerator[Bench]:
-    async with codex_bench(tmp_path, environment) as bench:
-        yield bench
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Runs of the scripted agent through the task server: the driver, the contexts, the server's word."""
 
-from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
@@ -31,12 +30,6 @@ stream 2 0 step
 ask Which colour? [blue|green]
 json {"verdict": "fine"}
 say done"""
-
-
-@pytest.fixture
-async def agent(tmp_path: Path) -> AsyncGenerator[Wrapper]:
-    async with wrapper(tmp_path) as agent:
-        yield agent
 
 
 async def test_a_prompt_without_a_verb_is_echoed(agent: Wrapper) -> None:

@@ -4,7 +4,6 @@ The scripted agent, in this process and as a real one; the vendors' own part sta
 """
 
 import signal
-from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,6 @@ from tests.wrappers.launched import Launched, launched
 
 ASK = "say before\nask Which colour? [blue|green]\nsay after"
 LARGE = "x" * 100_000
-
-
-@pytest.fixture
-async def agent(tmp_path: Path) -> AsyncGenerator[Wrapper]:
-    async with wrapper(tmp_path) as agent:
-        yield agent
 
 
 def waiting(run: Run) -> bool:
