@@ -39,6 +39,7 @@ NAME: Final = b"a2a-sweeper"  # in ps and top, and out of the way of a `killall 
 DONE: Final = b"."
 LOOK_S: Final = 0.05
 CLEAN: Final = 5  # looks in a row that find nobody: one process may fork and exit during a look
+PAUSE_S: Final = 0.01  # between looks for those without a name: an exec hides one for a moment
 SWEEP_S: Final = 5.0  # what a fork bomb may take; who hangs in the kernel is left to it
 TICKS: Final = os.sysconf("SC_CLK_TCK")  # a second
 DEAD: Final = (b"Z", b"X")
@@ -71,7 +72,7 @@ def sweep_part(mark: str, since: float) -> int:
     killed = _kill(lambda pid: _has_limit(pid, tree) and is_marked(pid, mark)) + sweep(mark)
     if any(_is_of_another(pid, tree, mark, since) for pid in _pids()):
         return killed
-    return killed + _kill(lambda pid: _is_nameless(pid, tree, since))
+    return killed + _kill(lambda pid: _is_nameless(pid, tree, since), PAUSE_S)
 
 
 def now() -> float:
@@ -109,7 +110,7 @@ def _is_nameless(pid: int, tree: str, since: float) -> bool:
     return False
 
 
-def _kill(is_wanted: Callable[[int], bool]) -> int:
+def _kill(is_wanted: Callable[[int], bool], pause_s: float = 0) -> int:
     until = time.monotonic() + SWEEP_S
     killed: set[int] = set()
     clean = 0
@@ -117,6 +118,7 @@ def _kill(is_wanted: Callable[[int], bool]) -> int:
         found = {pid for pid in _pids() if is_wanted(pid) and _kill_one(pid, is_wanted)}
         killed |= found
         clean = 0 if found else clean + 1
+        time.sleep(pause_s)
     return len(killed)
 
 
