@@ -62,7 +62,8 @@ async def test_being_root_is_warned_of_with_both_ways_out(claude: Case, tmp_path
     ("script", "name", "verdict", "text"),
     [
         ("echo '1.0.9 (Claude Code)'", "version", "warned", "1.0.9 is older than"),
-        ("echo 'someone else'", "version", "warned", "unknown (someone else)"),
+        ("echo 'Claude Code'", "version", "warned", "unknown (Claude Code)"),
+        ("echo 'someone else'", "program", "failed", "is not Claude Code (someone else)"),
         ("echo '9.9.9 (Claude Code)'", "login", "warned", "gave no answer"),
         ("exit 1", "program", "failed", "does not answer"),
     ],

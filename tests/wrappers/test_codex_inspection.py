@@ -91,9 +91,16 @@ async def test_a_program_that_is_not_there_is_the_only_finding(bench: Bench) -> 
     assert "--codex-bin" in found["program"].text
 
 
+async def test_a_program_that_is_another_one_fails(bench: Bench) -> None:
+    found = await inspected(instead(bench, "echo who?"))
+    assert list(found) == ["program"]
+    assert found["program"].verdict == "failed"
+    assert "is not Codex: who?" in found["program"].text
+
+
 @pytest.mark.parametrize(
     ("said", "verdict"),
-    [("codex-cli 0.146.2", "failed"), ("codex-cli 0.171.0-alpha.1", "ok"), ("who?", "warned")],
+    [("codex-cli 0.146.2", "failed"), ("codex-cli 0.171.0-alpha.1", "ok"), ("codex-cli", "warned")],
 )
 async def test_a_version_is_told_from_the_oldest_that_works(
     bench: Bench, said: str, verdict: str

@@ -18,6 +18,7 @@ from wrappers.processes.process import spawn
 
 ASK_S: Final = 4.0  # for each of two questions; measured 0.1 and 0.35 s
 TESTED: Final = (2, 1, 330)  # the version that every claim about the CLI was tested with
+NAME: Final = "Claude"  # it says `2.1.330 (Claude Code)`
 INSTALL: Final = "install claude-agent-sdk, which brings one, or name another with --claude-bin"
 LOG_IN: Final = (
     "run `claude auth login` as the wrapper's user, or start the wrapper with ANTHROPIC_API_KEY set"
@@ -35,6 +36,9 @@ async def inspect(installation: Installation) -> list[Finding]:
     if not version[0].strip():
         why = version[1] or "it says nothing"
         text = f"{installation.cli} does not answer ({why}); {INSTALL}"
+        return [Finding(name="program", verdict="failed", text=text)]
+    if NAME not in version[0]:
+        text = f"{installation.cli} is not Claude Code ({version[0].strip()[:100]}); {INSTALL}"
         return [Finding(name="program", verdict="failed", text=text)]
     program = Finding(name="program", verdict="ok", text=str(installation.cli))
     return [program, _version(version[0]), _login(*login), _root(installation)]

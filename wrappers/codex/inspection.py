@@ -22,6 +22,7 @@ OLDEST: Final = (0, 163, 0)  # that the tests drive
 LOOK_S: Final = 10.0 - GRACE_S - 1.0  # an inspection takes 10 s at most, with the end of a program
 UPDATE: Final = "update it (npm install -g @openai/codex, or pip install -U 'a2a-gateway[codex]')"
 LOGIN: Final = "run `codex login` as the user of this wrapper, or start it with OPENAI_API_KEY set"
+NAME: Final = "codex"  # it says `codex-cli 0.163.0`
 FAILED: Final = 127  # what the guardian exits with when a program cannot be started
 
 
@@ -54,7 +55,7 @@ async def inspect(binary: Path, env: Mapping[str, str]) -> Sequence[Finding]:
             _ask(binary, ("login", "status"), untouched),
             _ask(binary, ("sandbox", "--", "/bin/true"), private),
         )
-    if version.code != 0:
+    if version.code != 0 or NAME not in version.out:
         return [_program_failed(binary, version)]
     return [
         Finding(name="program", verdict="ok", text=str(binary)),
@@ -80,6 +81,8 @@ async def _ask(binary: Path, arguments: Sequence[str], env: Mapping[str, str]) -
 
 def _program_failed(binary: Path, said: Said) -> Finding:
     what = "cannot be started" if said.code == FAILED else "does not run"
+    if said.code == 0:
+        what = "is not Codex"
     text = f"{binary} {what}: {said.why}; name another with --codex-bin"
     return Finding(name="program", verdict="failed", text=text)
 
