@@ -182,6 +182,8 @@ class CodexClient:
     def _send(self, message: JsonObject) -> None:
         if self._gone is not None:
             raise self._gone
+        if self._child.stdin.is_closing():  # it was killed, and its end was not read yet
+            raise CodexGoneError("codex app-server takes nothing any more")
         self._child.stdin.write(json.encode(message).encode() + b"\n")
 
     async def _read(self) -> None:
