@@ -10,6 +10,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 ROUNDS ?= 100
 BIN := .venv/bin
+# Tests wait for programs more than they compute: a few files of them at once, a worker a core.
+BESIDE ?= --numprocesses auto --maxprocesses 4 --dist loadfile
 INSTALLED := .venv/.installed
 # Text without an encoding is a bug on the next machine: Python warns, and warnings are errors.
 RUN := PYTHONWARNDEFAULTENCODING=1 $(BIN)/python
@@ -20,7 +22,7 @@ demo: $(INSTALLED)
 	@$(BIN)/python -m tests.demo $(ARGS)
 
 test: $(INSTALLED)
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest $(BESIDE) $(ARGS)
 
 faults: $(INSTALLED)
 	$(RUN) -m pytest tests/faults -s --rounds $(ROUNDS) $(ARGS)
