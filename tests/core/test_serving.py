@@ -33,16 +33,13 @@ run(main())
 """
 
 
-def test_a_taken_port_is_said_so() -> None:
-    async def both() -> None:
-        first = Listener()
-        try:
-            with pytest.raises(PortTakenError, match=f"127.0.0.1:{first.port}"):
-                Listener(port=first.port)
-        finally:
-            first.close()
-
-    anyio.run(both)
+async def test_a_taken_port_is_said_so() -> None:
+    first = Listener()
+    try:
+        with pytest.raises(PortTakenError, match=f"127.0.0.1:{first.port}"):
+            Listener(port=first.port)
+    finally:
+        first.close()
 
 
 async def test_the_address_is_known_before_anything_is_served() -> None:

@@ -107,6 +107,13 @@ class Station:
         """All that the model was sent last."""
         return json.dumps(self.model.requests[-1], ensure_ascii=False)
 
+    async def inspected(self) -> None:
+        """Wait until the wrapper has looked at its agent's program."""
+        url = f"{self.wrapper.ready['base_url']}/status"
+        with anyio.fail_after(PATIENCE_S):
+            while (await self.wrapper.client.get(url)).json()["findings"] is None:
+                pass
+
     # -- a client that knows the extension -----------------------------------------------------
 
     async def send(

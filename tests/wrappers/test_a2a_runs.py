@@ -271,10 +271,12 @@ async def test_a_program_that_is_gone_fails_the_run_and_says_what_to_do(
     name: str, tmp_path: Path
 ) -> None:
     program = tmp_path / "program"
-    program.write_text("#!/bin/sh\nexit 9\n", encoding="utf-8")
+    named = "codex-cli 0.163.0" if name == "codex" else "2.1.330 (Claude Code)"
+    program.write_text(f"#!/bin/sh\necho '{named}'\n", encoding="utf-8")
     program.chmod(0o700)
     option = "--codex-bin" if name == "codex" else "--claude-bin"
     async with station_of(name, tmp_path, option, str(program)) as station:
+        await station.inspected()
         program.unlink()
         task = await station.send("@say no", station.folder())
         assert state(task) == "failed", task

@@ -37,6 +37,8 @@ EXEC_FAILED: Final = 127  # the guardian's status for a program that cannot be s
 # It calls every process that we end a fatal error; what there is to say becomes a run's events.
 logging.getLogger("claude_agent_sdk").setLevel(logging.CRITICAL)
 
+log = logging.getLogger(__name__)
+
 Asker: TypeAlias = Callable[[str, JsonObject, ToolPermissionContext], Awaitable[Verdict]]
 
 
@@ -107,10 +109,13 @@ class Client:
             self.listener(self.lost)
 
     def _down(self, exc: Exception, reason: str) -> AgentDownError:
+        # The SDK's text never says why; the CLI's own last words do.
+        said = " ".join(self._transport.stderr if self._transport else ())[-500:].strip()
         if isinstance(exc, ResultError):
             text = exc.result or "; ".join(exc.errors) or str(exc)
         elif isinstance(exc, ProcessError) and exc.exit_code == EXEC_FAILED:
-            text = "the claude program cannot be started; see claude_bin"
+            log.warning("%s", said)  # with the program's path, which is no caller's affair
+            text, said = "the claude program cannot be started; see claude_bin", ""
         elif isinstance(exc, ProcessError):
             text = f"Claude Code exited with status {exc.exit_code}"
         elif isinstance(exc, TimeoutError):
@@ -119,8 +124,6 @@ class Client:
             text = f"Claude Code cannot be started: {exc.strerror}"
         else:
             text = f"Claude Code: {exc}"
-        # The SDK's text never says why; the CLI's own last words do.
-        said = " ".join(self._transport.stderr if self._transport else ())[-500:].strip()
         text = f"{text}: {said}" if said else text
         return AgentDownError(reason, f"{text}; {GO_ON}" if reason == "interrupted" else text)
 
