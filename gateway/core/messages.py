@@ -6,7 +6,7 @@ the A2A form is the 1.0 wire (`{messageId, role: ROLE_USER, parts: [{text}|{data
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, cast
 
@@ -72,20 +72,6 @@ class Message:
 def user_text(message_id: str, text: str) -> Message:
     """A user's message of one text part."""
     return Message(message_id=message_id, role="user", parts=(TextPart(text=text),))
-
-
-def summary_text(parts: Sequence[Part]) -> str:
-    """One readable text for parts: texts as they are, data as JSON, files by name."""
-    lines: list[str] = []
-    for part in parts:
-        match part:
-            case TextPart(text=text):
-                lines.append(text)
-            case DataPart(data=data):
-                lines.append(json.encode(data))
-            case FilePart(url=url, name=name):
-                lines.append(f"Attached file: {name or url or 'unnamed'}")
-    return "\n".join(lines)
 
 
 # -- A2A 1.0 JSON ------------------------------------------------------------------------------
