@@ -387,7 +387,8 @@ async def test_a_missing_program_fails_the_run_with_what_to_do(claude: Case) -> 
     failed = end(steps, RunFailed)
     assert failed.reason == "agent_start_failed"
     assert "claude_bin" in failed.message
-    assert "/nowhere" not in failed.message  # where the wrapper's programs lie is its owner's affair
+    # Where a wrapper keeps its programs is its owner's affair.
+    assert "/nowhere" not in failed.message
 
 
 @pytest.mark.parametrize("program", ["/bin/false", "/bin/true"])
