@@ -100,6 +100,7 @@ def _shrink(
     total = _size({**inline, REFS: refs}) if refs else _size(inline)
     if total <= limits.event:
         return
+    total = _size({**inline, REFS: refs})  # the first reference brings their member with it
     members = sorted(_members(data, inline, limits), key=lambda member: member.size, reverse=True)
     inner: dict[str, list[str]] = {}
     for pointer in taken:

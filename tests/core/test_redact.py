@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.core import json
@@ -194,6 +194,7 @@ def test_pending_requests_are_joined_again_and_keep_their_ids(pending: Any, more
         max_size=8,
     )
 )
+@example({"": "", "a": [885] * 885, "aaaa": [99] * 99, "aaa/": [886] * 886})  # one byte too many
 def test_an_event_of_few_members_is_within_its_limit_whatever_they_are(
     data: dict[str, Any],
 ) -> None:
