@@ -38,8 +38,8 @@ class Making:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
-    """`name` is the word that starts it; `sandbox` is what its runs have when they ask for none; with `asks_beyond_sandbox` what a
-    caller allows in the mode `ask` may run outside of it.
+    """`name` is the word that starts it; `sandbox` is what its runs have when they ask for none,
+    and with `asks_beyond_sandbox` what a caller allows in the mode `ask` may run outside of it.
 
     `per_turn`: the environment is given anew with each turn; Codex applies the policy itself.
     `unbounded`: its runs cost no processes, so their number needs no default bound. `direct` picks

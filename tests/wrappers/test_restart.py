@@ -11,13 +11,14 @@ import anyio
 import pytest
 
 from gateway.core import json
-from gateway.core.errors import AnswerRefusedError
+from gateway.core.errors import AnswerRefusedError, RunEndedError
 from gateway.core.extension import CodingRequest, Limits
 from gateway.core.json import JsonObject
 from gateway.core.record import Run
 from gateway.core.status import RunStatus
 from tests.wrappers.inside import Wrapper, wrapper
 from tests.wrappers.launched import Launched, launched
+from wrappers.running.timing import DECIDE
 
 ASK = "say before\nask Which colour? [blue|green]\nsay after"
 LARGE = "x" * 100_000
@@ -128,6 +129,18 @@ async def test_an_answer_that_says_stop_ends_it(tmp_path: Path) -> None:
     )
 
 
+async def test_an_answer_that_says_stop_waits_for_no_other(tmp_path: Path) -> None:
+    async with wrapper(tmp_path) as agent:
+        request = CodingRequest(cwd=str(agent.cwd), permission_mode="ask")
+        script = "open ask First?\nopen permission Bash {}\nwait"
+        run = await agent.start(script, request=request)
+        run = await agent.until(run, lambda run: len(run.pending) == 2)
+    async with wrapper(tmp_path) as agent:
+        await agent.tell(run, {"request_id": run.pending[1].request_id, "option": "abort"})
+        run = await agent.ended(run)
+    assert (run.status, run.pending) == (RunStatus.CANCELLED, ())
+
+
 async def test_a_login_is_waited_for_over_a_restart(tmp_path: Path) -> None:
     left = await leave_waiting(tmp_path, "auth log in first\nsay done")
     async with wrapper(tmp_path) as agent:
@@ -172,16 +185,12 @@ async def test_a_request_that_nobody_answers_takes_its_declared_default(agent: W
     asked = [data["pending"][0] for name, data in events if name == "input_required"]
     gone = [data for _, data in events if data.get("how")]
     assert run.status is RunStatus.COMPLETED
-    assert [item["default"] for item in asked] == ["deny", timing_text()]
+    assert [item["default"] for item in asked] == ["deny", DECIDE]
     assert all(item["expires_at"] for item in asked)
     assert [data["how"] for data in gone] == ["expired", "expired"]
     assert [d["status"] for name, d in events if name == "tool_finished"] == ["declined"]
-    with pytest.raises(Exception, match="completed"):
+    with pytest.raises(RunEndedError, match="completed"):
         await agent.tell(run, {"request_id": "permission-1", "option": "allow"})
-
-
-def timing_text() -> str:
-    return "Nobody answered in time; decide by yourself."
 
 
 async def test_an_answer_in_time_is_the_answer(agent: Wrapper) -> None:

@@ -243,13 +243,13 @@ class Held:
         self._done = asyncio.Event()
 
     async def answers(self) -> tuple[Answered, ...]:
-        """All of them, or what there is when the run was let go."""
+        """All of them, or what there is when one says to stop or the run was let go."""
         await self._done.wait()
         return tuple(self._answered)
 
     def put(self, answer: Answer) -> None:
         self._answered.append(Answered(request=self._open.pop(answer.request_id), answer=answer))
-        if not self._open:
+        if not self._open or aborts(self._answered):
             self._done.set()
 
     def let_go(self) -> None:
