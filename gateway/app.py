@@ -18,8 +18,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.agents import Registry
-from gateway.client import LOOPBACK, Clients
+from gateway.agents.enrolment import Enrolments, Registrars, is_enrolment
+from gateway.agents.registry import Registry
 from gateway.core.addresses import Screen
 from gateway.core.face.guard import Guard
 from gateway.core.face.routes import health_route
@@ -33,12 +33,12 @@ from gateway.core.status import ACTIVE
 from gateway.core.store.listing import RunQuery
 from gateway.core.store.open import password_of
 from gateway.core.tasks import Tasks
-from gateway.drivers import AgentDriver
-from gateway.enrolment import Enrolments, Registrars, is_enrolment
+from gateway.driving.driver import AgentDriver
 from gateway.errors import BridgeError, ExposureError
-from gateway.faces import PREFIX, Faces
 from gateway.home import Home
-from gateway.launcher import Launcher
+from gateway.link.client import LOOPBACK, Clients
+from gateway.local.launcher import Launcher
+from gateway.publishing.faces import PREFIX, Faces
 from gateway.settings import APPLICATION, Settings, read_variable, wrapper_environment
 
 MCP_PATH: Final = "/mcp"

@@ -65,6 +65,11 @@ def as_object(value: object) -> JsonObject:
     return cast("JsonObject", value) if isinstance(value, dict) else {}
 
 
+def objects(value: object) -> list[JsonObject]:
+    """The objects of a JSON list, each as `as_object`; nothing when it is none."""
+    return [as_object(item) for item in cast("list[Any]", value)] if isinstance(value, list) else []
+
+
 def decode_object(text: str | bytes) -> JsonObject:
     """The object of a JSON text. Raises: ValueError when it is not a JSON object."""
     value = decode(text)

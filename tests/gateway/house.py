@@ -9,8 +9,7 @@ from typing import Any
 
 import anyio
 
-from gateway.agents import Registry
-from gateway.client import Clients
+from gateway.agents.registry import Registry
 from gateway.core import json
 from gateway.core.extension import CodingRequest
 from gateway.core.json import JsonObject
@@ -19,9 +18,10 @@ from gateway.core.record import Run
 from gateway.core.server import task_server
 from gateway.core.status import WAITING
 from gateway.core.tasks import Tasks
-from gateway.drivers import AgentDriver
+from gateway.driving.driver import AgentDriver
 from gateway.home import Home
-from gateway.launcher import Launcher
+from gateway.link.client import Clients
+from gateway.local.launcher import Launcher
 
 ME = "local"
 PATIENCE_S = 30.0  # two shared cores; nothing here takes a second when they are free

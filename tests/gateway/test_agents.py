@@ -3,11 +3,11 @@ from typing import Any
 
 import pytest
 
+from gateway.agents.registration import Registration, name_for
 from gateway.core import json
 from gateway.core.errors import CoreError, InvalidInputError
 from gateway.errors import UnknownAgentError
 from gateway.home import Home
-from gateway.registration import Registration, name_for
 from tests.gateway.house import House, house
 
 URL = "http://127.0.0.1:53552"

@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.agents.enrolment import Enrolments, Registrars
+from gateway.agents.registration import Enrolled
 from gateway.core.face.guard import Guard
-from gateway.enrolment import Enrolments, Registrars
 from gateway.errors import AgentUnreachableError
-from gateway.registration import Enrolled
 from tests.gateway.house import House, house
 
 OWN, REGISTER = "o" * 43, "r" * 43

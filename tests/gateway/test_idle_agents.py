@@ -8,7 +8,7 @@ import anyio
 
 from gateway.core.status import RunStatus
 from gateway.home import Home
-from gateway.launcher import Launcher, wrapper_command
+from gateway.local.launcher import Launcher, wrapper_command
 from tests.gateway.house import PATIENCE_S, house
 from tests.wrappers.launched import gone
 

@@ -8,7 +8,7 @@ import pytest
 from gateway.core.status import RunStatus
 from gateway.errors import LaunchError
 from gateway.home import Home
-from gateway.launcher import Launcher
+from gateway.local.launcher import Launcher
 from tests.gateway.house import alive, house, texts
 from tests.wrappers.launched import gone, launched
 

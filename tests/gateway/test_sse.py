@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.sse import EventReader, EventTooLargeError, ServerSentEvent
+from gateway.link.sse import EventReader, EventTooLargeError, ServerSentEvent
 
 STREAM = (
     b": keep-alive\n\n"

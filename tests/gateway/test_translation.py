@@ -5,7 +5,7 @@ import pytest
 from gateway.core import events
 from gateway.core.record import Remote
 from gateway.core.status import STATUS_OF_STATE
-from gateway.translation import Translation, WrongTaskError
+from gateway.driving.translation import Translation, WrongTaskError
 
 Item = dict[str, Any]
 

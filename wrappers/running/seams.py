@@ -52,7 +52,8 @@ class Seams:
             self._held[_item(step)] = replace(step, output=output[at:])
         if at == 0 and output:
             return []
-        return [replace(step, output=output[:at])]
+        whole: Step = replace(step, output=output[:at])
+        return [whole]
 
     def _rest(self) -> list[Step]:
         held, self._held = list(self._held.values()), {}

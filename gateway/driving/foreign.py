@@ -23,6 +23,10 @@ from gateway.core.life.writer import RunWriter
 from gateway.core.messages import Message
 from gateway.core.record import Remote, follow_up, resolution
 from gateway.core.status import RunStatus
+from gateway.driving.outgoing import foreign_first_params, foreign_follow_up_params
+from gateway.driving.reach import Reach
+from gateway.driving.task_streams import TASK_NOT_FOUND, Source, TaskStreams
+from gateway.driving.translation import Translation, WrongTaskError
 from gateway.errors import (
     AgentLostError,
     AgentProtocolError,
@@ -31,10 +35,6 @@ from gateway.errors import (
     GatewayError,
     StartUnknownError,
 )
-from gateway.outgoing import foreign_first_params, foreign_follow_up_params
-from gateway.reach import Reach
-from gateway.task_streams import TASK_NOT_FOUND, Source, TaskStreams
-from gateway.translation import Translation, WrongTaskError
 
 POLL_MIN_S: Final = 0.25
 POLL_MAX_S: Final = 5.0

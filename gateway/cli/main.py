@@ -153,7 +153,3 @@ def _say(about: dict[str, Any], text: str, as_json: bool) -> None:
 def _fail(text: str, code: int = 1) -> NoReturn:
     sys.stderr.write(f"a2a-gateway: {text}\n")
     raise typer.Exit(code)
-
-
-if __name__ == "__main__":
-    main()

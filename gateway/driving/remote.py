@@ -14,8 +14,6 @@ from uuid import uuid4
 
 import anyio
 
-from gateway.client import Endpoint
-from gateway.copies import copied, payloads
 from gateway.core import redact
 from gateway.core.errors import AnswerRefusedError, CoreError, NotSteerableError
 from gateway.core.events import StatusChanged
@@ -25,6 +23,17 @@ from gateway.core.life.writer import RunWriter
 from gateway.core.messages import Message
 from gateway.core.record import Remote
 from gateway.core.status import IllegalTransitionError
+from gateway.driving.copies import copied, payloads
+from gateway.driving.outgoing import (
+    answer_message,
+    first_params,
+    follow_up_params,
+    minted_context,
+    request_key_of,
+)
+from gateway.driving.reach import Reach
+from gateway.driving.task_streams import TASK_NOT_FOUND
+from gateway.driving.translation import ENDINGS, Translation
 from gateway.errors import (
     AgentLostError,
     AgentProtocolError,
@@ -32,16 +41,7 @@ from gateway.errors import (
     AgentUnreachableError,
     GatewayError,
 )
-from gateway.outgoing import (
-    answer_message,
-    first_params,
-    follow_up_params,
-    minted_context,
-    request_key_of,
-)
-from gateway.reach import Reach
-from gateway.task_streams import TASK_NOT_FOUND
-from gateway.translation import ENDINGS, Translation
+from gateway.link.jsonrpc import JsonRpcEndpoint
 
 CANCEL_TELL_S: Final = 2.0  # our servers answer a cancel when the run has ended, at most 5 s
 DRAIN_S: Final = 0.5  # the agent's server ends a stream right behind its run's last event
@@ -79,7 +79,7 @@ class ExtensionRun:
         """Copy events until the terminal one. Raises: GatewayError, when that cannot be."""
         while not self._writer.run.terminal:
             try:
-                await self._follow(await self._reach.endpoint())
+                await self._follow(await self._reach.coding_endpoint())
             except GapError:
                 logger.info("run %s: events were left out; replaying", self._writer.run.id)
             except AgentUnreachableError as exc:
@@ -87,7 +87,7 @@ class ExtensionRun:
             except AgentRefusedError as exc:
                 await self._refused(exc)
 
-    async def _follow(self, endpoint: Endpoint) -> None:
+    async def _follow(self, endpoint: JsonRpcEndpoint) -> None:
         """One stream, to its end; a replay once the agent's task is known."""
         remote = self._remote
         if remote.task_id is None:
@@ -140,7 +140,7 @@ class ExtensionRun:
 
     async def _skip_to_last(self) -> None:
         """The agent keeps no events as old as ours: say which are lost, go on with its last."""
-        endpoint = await self._reach.endpoint()
+        endpoint = await self._reach.coding_endpoint()
         facts = _facts(await endpoint.call("GetTask", {"id": self._remote.task_id}))
         last = facts.get(LAST_SEQ_KEY)
         if not isinstance(last, int) or last <= self._remote.src_seq:
@@ -154,7 +154,7 @@ class ExtensionRun:
     async def _end_diverged(self) -> None:
         """The agent's log is behind ours (it was restored, or replaced): its seqs mean something
         else now, so only the state its task ended in can still be taken over."""
-        endpoint = await self._reach.endpoint()
+        endpoint = await self._reach.coding_endpoint()
         remote = self._remote
         task = await endpoint.call("GetTask", {"id": remote.task_id})
         status = self._writer.run.status
@@ -167,7 +167,7 @@ class ExtensionRun:
 
     # -- its items -------------------------------------------------------------------------------
 
-    async def _take(self, endpoint: Endpoint, result: JsonObject) -> None:
+    async def _take(self, endpoint: JsonRpcEndpoint, result: JsonObject) -> None:
         if (task := result.get("task")) is not None:
             await self._take_snapshot(endpoint, as_object(task))
             return
@@ -186,7 +186,7 @@ class ExtensionRun:
             raise GapError
         await self._copy(endpoint, seq, about)
 
-    async def _take_snapshot(self, endpoint: Endpoint, task: JsonObject) -> None:
+    async def _take_snapshot(self, endpoint: JsonRpcEndpoint, task: JsonObject) -> None:
         task_id, context_id = task.get("id"), task.get("contextId")
         if not isinstance(task_id, str) or not isinstance(context_id, str):
             raise self._wrong(endpoint, "a task without ids")
@@ -203,7 +203,7 @@ class ExtensionRun:
         )
         await self._writer.emit(remote=remote)
 
-    async def _copy(self, endpoint: Endpoint, seq: int, about: JsonObject) -> None:
+    async def _copy(self, endpoint: JsonRpcEndpoint, seq: int, about: JsonObject) -> None:
         data = as_object(about.get("data"))
         if refs := redact.refs_of(data):
             fetched = await payloads(endpoint, str(self._remote.task_id), seq, refs)
@@ -220,7 +220,7 @@ class ExtensionRun:
         except (IllegalTransitionError, ValueError, TypeError, AttributeError) as exc:
             raise self._wrong(endpoint, f"event {seq}, which cannot happen now") from exc
 
-    def _wrong(self, endpoint: Endpoint, what: str) -> AgentProtocolError:
+    def _wrong(self, endpoint: JsonRpcEndpoint, what: str) -> AgentProtocolError:
         text = f"it sent {what} on the stream of task {self._remote.task_id!r}"
         return AgentProtocolError(endpoint.agent, endpoint.rpc_url, text)
 
@@ -242,7 +242,7 @@ class ExtensionRun:
         params = follow_up_params(message, key, remote.task_id, remote.context_id)
         for attempt in range(1, SAY_TRIES + 1):
             try:
-                endpoint = await self._reach.endpoint()
+                endpoint = await self._reach.coding_endpoint()
                 await endpoint.call("SendMessage", params)
             except AgentRefusedError as exc:
                 raise _refusal(run.id, exc) from exc
@@ -263,7 +263,7 @@ class ExtensionRun:
         self._cancel_told = True
         try:
             with anyio.move_on_after(CANCEL_TELL_S):
-                endpoint = await self._reach.endpoint()
+                endpoint = await self._reach.coding_endpoint()
                 await endpoint.call("CancelTask", {"id": self._remote.task_id})
         except AgentRefusedError as exc:
             logger.info("run %s: %s", self._writer.run.id, exc)  # it ended first: its event comes

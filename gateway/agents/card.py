@@ -10,11 +10,11 @@ from typing import Final, cast
 
 import httpx
 
-from gateway.client import origin_of
 from gateway.core import json
 from gateway.core.extension import URI
 from gateway.core.json import JsonObject, as_object
 from gateway.errors import AgentCardError
+from gateway.link.client import origin_of
 
 CARD_PATH: Final = "/.well-known/agent-card.json"
 _BINDING: Final = "JSONRPC"

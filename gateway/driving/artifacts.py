@@ -6,17 +6,12 @@ follows it; one that is sent again unchanged is not done again.
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from gateway.core import json, messages
 from gateway.core.events import ArtifactAdded
-from gateway.core.json import JsonObject, as_object
+from gateway.core.json import JsonObject, as_object, objects
 from gateway.core.messages import DataPart, InvalidMessageError, Part, TextPart
-
-
-def objects(value: object) -> list[JsonObject]:
-    """The objects of a JSON list; nothing when it is none."""
-    return [as_object(item) for item in cast("list[Any]", value)] if isinstance(value, list) else []
 
 
 def read_parts(raw: JsonObject) -> list[Part]:

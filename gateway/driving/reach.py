@@ -3,17 +3,23 @@
 Knows the registry and one agent's name; nothing of what is said to it.
 """
 
-from typing import Final
+from typing import Final, TypeGuard
 
 import anyio
 
-from gateway.agents import Registry
-from gateway.client import Endpoint
-from gateway.errors import AgentLostError, GatewayError
+from gateway.agents.registry import Registry
+from gateway.errors import AgentLostError, AgentProtocolError, GatewayError
+from gateway.link.endpoint import Endpoint
+from gateway.link.jsonrpc import JsonRpcEndpoint
 
 FIRST_TRIES: Final = 3  # before anything was heard of the agent: it is not there, and we say so
 DELAY_MIN_S: Final = 0.1
 DELAY_MAX_S: Final = 5.0
+
+
+def speaks_extension(endpoint: Endpoint) -> TypeGuard[JsonRpcEndpoint]:
+    """Whether the agent's runs can be copied event by event."""
+    return isinstance(endpoint, JsonRpcEndpoint) and endpoint.extension
 
 
 class Reach:
@@ -31,6 +37,15 @@ class Reach:
     async def endpoint(self) -> Endpoint:
         """Where the agent is called now. Raises: GatewayError."""
         return await self._registry.endpoint(self._agent)
+
+    async def coding_endpoint(self) -> JsonRpcEndpoint:
+        """Where an agent with the coding-run extension is called now. Raises: GatewayError, also
+        when its card declares it no more."""
+        endpoint = await self.endpoint()
+        if not speaks_extension(endpoint):
+            what = "its card no longer declares the coding-run extension"
+            raise AgentProtocolError(self._agent, endpoint.base_url, what)
+        return endpoint
 
     def worked(self) -> None:
         """Something was heard of the agent."""

@@ -11,12 +11,11 @@ from typing import Any, Final, cast
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from gateway.agents import Registry
-from gateway.artifacts import objects
-from gateway.card import Card
+from gateway.agents.card import Card
+from gateway.agents.registry import Registry
 from gateway.core.face.cards import Face, Skill, build_card
 from gateway.core.face.routes import FaceApp
-from gateway.core.json import JsonObject
+from gateway.core.json import JsonObject, objects
 from gateway.core.tasks import Tasks
 
 PREFIX: Final = "/agents/"

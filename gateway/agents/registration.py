@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from gateway.card import CARD_PATH
+from gateway.agents.card import CARD_PATH
 from gateway.core.addresses import forbidden, literal
 from gateway.core.errors import InvalidInputError
 from gateway.core.extension import describe

@@ -16,17 +16,8 @@ from typing import Final
 import httpx
 from pydantic import ValidationError
 
-from gateway.card import CARD_PATH, Card, read_card
-from gateway.client import LOOPBACK, Clients, Endpoint, Link
-from gateway.core.errors import InvalidInputError
-from gateway.core.extension import CodingRequest
-from gateway.core.face.tokens import TokenError, read_token
-from gateway.core.json import JsonObject
-from gateway.core.secrets import Mask, is_secret_name
-from gateway.errors import AgentUnreachableError, NameTakenError, UnknownAgentError
-from gateway.home import Home, read_private, read_published, write_private
-from gateway.launcher import Launcher
-from gateway.registration import (
+from gateway.agents.card import CARD_PATH, Card, read_card
+from gateway.agents.registration import (
     KEYS,
     Enrolled,
     Registration,
@@ -35,6 +26,17 @@ from gateway.registration import (
     read_token_reference,
     stored_registration,
 )
+from gateway.core.errors import InvalidInputError
+from gateway.core.extension import CodingRequest
+from gateway.core.face.tokens import TokenError, read_token
+from gateway.core.json import JsonObject
+from gateway.core.secrets import Mask, is_secret_name
+from gateway.errors import AgentUnreachableError, NameTakenError, UnknownAgentError
+from gateway.home import Home, read_private, read_published, write_private
+from gateway.link.client import LOOPBACK, Clients, Link
+from gateway.link.endpoint import Endpoint
+from gateway.link.jsonrpc import JsonRpcEndpoint
+from gateway.local.launcher import Launcher
 
 REMOTE: Final = "remote_a2a"  # the backend of agents by URL
 CARD_TTL_S: Final = 300.0  # a card is fetched again after this long, or when its link failed
@@ -222,7 +224,7 @@ class Registry:
                 until = time.monotonic() + CARD_TTL_S
                 known = entry.known = _Known(card=card, base_url=base_url, until=until)
         card = known.card
-        return Endpoint(
+        return JsonRpcEndpoint(
             link=link,
             base_url=base_url,
             rpc_url=card.rpc_url,

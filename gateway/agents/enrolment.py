@@ -14,11 +14,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from gateway.agents import REMOTE, Registry
+from gateway.agents.registration import Enrolled, checked_url
+from gateway.agents.registry import REMOTE, Registry
 from gateway.core.errors import CoreError, InvalidInputError
 from gateway.core.extension import describe
 from gateway.errors import NameTakenError
-from gateway.registration import Enrolled, checked_url
 
 PATH: Final = "/agents"
 PRINCIPAL: Final = "registrar"

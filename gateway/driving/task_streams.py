@@ -10,11 +10,11 @@ from typing import Final, TypeAlias
 
 import anyio
 
-from gateway.client import Endpoint
 from gateway.core.json import JsonObject, as_object
 from gateway.core.status import STATUS_OF_STATE, TERMINAL, WAITING
+from gateway.driving.reach import Reach
 from gateway.errors import AgentRefusedError
-from gateway.reach import Reach
+from gateway.link.endpoint import Endpoint
 
 TASK_NOT_FOUND: Final = -32001  # specification 5.4
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import anyio
 
-from gateway.agents import Registry
+from gateway.agents.registry import Registry
 from gateway.core.errors import NotSteerableError
 from gateway.core.events import RunFailed, StatusChanged
 from gateway.core.extension import Answer
@@ -18,10 +18,10 @@ from gateway.core.life.writer import RunWriter
 from gateway.core.messages import Message
 from gateway.core.record import Run
 from gateway.core.status import RunStatus
+from gateway.driving.foreign import ForeignRun
+from gateway.driving.reach import Reach, speaks_extension
+from gateway.driving.remote import ExtensionRun
 from gateway.errors import AgentUnreachableError, GatewayError
-from gateway.foreign import ForeignRun
-from gateway.reach import Reach
-from gateway.remote import ExtensionRun
 
 ARRIVAL_S: Final = 5.0  # what a follow-up waits for the agent to be found, then it is refused
 BACKSTOP_S: Final = 30.0  # what an agent's own server gets to end an overdue run by itself
@@ -80,7 +80,7 @@ class AgentDriver:
             except AgentUnreachableError as exc:
                 await self._reach.lost(exc)
                 continue
-            if endpoint.extension:
+            if speaks_extension(endpoint):
                 return ExtensionRun(writer, self._reach)
             registered = self._registry.registration(self._agent)
             return ForeignRun(

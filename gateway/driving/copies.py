@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import quote
 
-from gateway.client import Endpoint
 from gateway.core import events
 from gateway.core.events import Event, MessageAdded, RunStarted, StatusChanged
 from gateway.core.face.cards import JSONRPC_PATH
@@ -16,7 +15,8 @@ from gateway.core.json import JsonObject
 from gateway.core.record import Remote
 from gateway.core.redact import Payload
 from gateway.core.status import TASK_STATES, RunStatus
-from gateway.translation import whereabouts
+from gateway.driving.translation import whereabouts
+from gateway.link.jsonrpc import JsonRpcEndpoint
 
 REMOTE_BACKEND: Final = "remote_a2a"  # its events say more of where they come from
 
@@ -41,7 +41,7 @@ def copied(type_: str, data: JsonObject, remote: Remote, backend: str) -> Event:
 
 
 async def payloads(
-    endpoint: Endpoint, task_id: str, seq: int, refs: Mapping[str, JsonObject]
+    endpoint: JsonRpcEndpoint, task_id: str, seq: int, refs: Mapping[str, JsonObject]
 ) -> list[Payload]:
     """What the agent's log split off an event: it is stored here too, in the event's own
     transaction. Raises: GatewayError."""

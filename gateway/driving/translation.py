@@ -11,7 +11,6 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from gateway.artifacts import Artifacts, digest, objects, read_parts
 from gateway.core.events import (
     AgentMessage,
     ArtifactAdded,
@@ -26,10 +25,11 @@ from gateway.core.events import (
     StatusChanged,
 )
 from gateway.core.extension import PendingRequest
-from gateway.core.json import JsonObject, as_object
+from gateway.core.json import JsonObject, as_object, objects
 from gateway.core.messages import DataPart, Message
 from gateway.core.record import Remote
 from gateway.core.status import STATUS_OF_STATE, RunStatus
+from gateway.driving.artifacts import Artifacts, digest, read_parts
 
 ENDINGS: Final = frozenset({"run_completed", "run_failed", "rejected"})
 
@@ -242,7 +242,9 @@ class Translation:
         return found
 
     def _added(self, added: Sequence[ArtifactAdded]) -> list[Event]:
-        return [replace(event, extra=self._ids) for event in added]
+        found: list[Event] = []
+        found.extend(replace(event, extra=self._ids) for event in added)
+        return found
 
     def _raw(self, item: JsonObject) -> MessageAdded:
         return MessageAdded(role="agent", extra={**self._ids, "raw": item})
