@@ -3,11 +3,24 @@
 Pure: JSON in, values out. Knows no run, no stream and no other dialect.
 """
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
 from gateway.core.extension import Answer, PendingRequest
 from gateway.core.json import JsonObject
 from gateway.core.messages import Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """An answer that is a method of its own, beside the task: JSON-RPC `method` and `params`. Its
+    result says nothing of the task; that goes on where it was being followed."""
+
+    method: str
+    params: JsonObject
+
+
+Said: TypeAlias = Message | Call
 
 
 class Dialect(Protocol):
@@ -32,8 +45,8 @@ class Dialect(Protocol):
         """
         ...
 
-    def answer(self, request: PendingRequest, answer: Answer, message: Message) -> Message:
-        """The follow-up that says `answer` to `request`; `message` is what the caller sent.
+    def answer(self, request: PendingRequest, answer: Answer, message: Message) -> Said:
+        """What says `answer` to `request`; `message` is what the caller sent.
 
         Raises: core.errors.InvalidInputError when the dialect cannot say this answer.
         """
