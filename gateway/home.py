@@ -52,6 +52,7 @@ class Published:
     process: Process
     token_file: Path
     name: str | None = None
+    launched: bool = False  # a wrapper that a gateway of this home started
 
     def to_json(self) -> JsonObject:
         return json.merge_null(
@@ -61,6 +62,7 @@ class Published:
                 "start_time": self.process.start_time,
                 "token_file": str(self.token_file),
                 "name": self.name,
+                "launched": self.launched or None,
             }
         )
 
@@ -114,6 +116,7 @@ def read_published(path: Path) -> Published | None:
                 process=Process(pid=pid, start_time=ticks if isinstance(ticks, int) else None),
                 token_file=Path(token_file),
                 name=name if isinstance(name, str) else None,
+                launched=found.get("launched") is True,
             )
             return published if published.process.alive else None
         case _:
@@ -210,6 +213,17 @@ class Home:
         return self.path / "agents" / f"{port}.json"
 
     def wrappers(self) -> list[Published]:
-        """The wrappers of this user that run now, started by us or by hand."""
-        found = (read_published(path) for path in sorted(self.path.glob("agents/*.json")))
-        return [published for published in found if published is not None]
+        """The wrappers of this user that run now, started by us or by hand; the notes of those
+        that were killed are removed."""
+        running: list[Published] = []
+        for path in sorted(self.path.glob("agents/*.json")):
+            if (published := read_published(path)) is not None:
+                running.append(published)
+            elif (left := read_private(path)) is not None and left == read_private(path):
+                path.unlink(missing_ok=True)
+        return running
+
+    @property
+    def keep_agents(self) -> Path:
+        """There while a gateway is asked to leave its local agents running when it ends."""
+        return self.path / "keep-agents.json"

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from gateway.core.extension import describe
 from wrappers.agent import AgentMissingError
 from wrappers.agents import AGENTS, agent_named
-from wrappers.options import DOCTOR, FAILED, INTERRUPTED, USAGE_ERROR, parser
+from wrappers.options import DOCTOR, FAILED, INTERRUPTED, NAME_TAKEN, USAGE_ERROR, parser
 from wrappers.serving.home import NameTakenError
 from wrappers.serving.init import stay_first
 from wrappers.settings import RunAsError, WrapperSettings, become, process_environment
@@ -181,11 +181,12 @@ def _serve(names: Sequence[str], settings: WrapperSettings, *, as_json: bool) ->
         DatabaseUnusableError,
         EndedError,
         ExposureError,
-        NameTakenError,
         PortTakenError,
         TokenError,
     ) as exc:
         raise LaunchError(str(exc)) from exc
+    except NameTakenError as exc:
+        raise LaunchError(str(exc), NAME_TAKEN) from exc
     except PermissionError as exc:
         raise LaunchError(f"no permission for {exc.filename}; see A2A_GATEWAY_HOME") from exc
 

@@ -7,6 +7,7 @@ from typing import Final
 DOCTOR: Final = "doctor"
 FAILED: Final = 1
 USAGE_ERROR: Final = 2
+NAME_TAKEN: Final = 3  # the gateway waits for the other one then
 INTERRUPTED: Final = 130
 
 EXITS: Final = """\
@@ -14,6 +15,7 @@ exit status:
   0    ended by SIGINT, SIGTERM or idleness; a doctor that found nothing wrong
   1    it cannot start or go on: the last line on stderr says why; a doctor that found a failure
   2    a wrong command line or setting
+  3    another wrapper of the same name runs; choose another --name
   130  no answer to the question which agent to wrap
 
 A second signal kills what is still at work. Settings are read from the environment too
@@ -57,6 +59,7 @@ def _serving(made: argparse.ArgumentParser) -> None:
     option("--token-file", type=Path, help="file of the bearer token (0600), made if missing")
     option("--no-auth", action="store_true", help="ask for no token; loopback only")
     option("--insecure-bind", action="store_true", help="serve an address that is not loopback")
+    option("--launched", action="store_true", help=argparse.SUPPRESS)  # by a gateway of this home
     option("--require", action="append", metavar="URI",
            help="A2A extension that every caller must activate; may be repeated")  # fmt: skip
     option("--idle-exit", dest="idle_exit_s", type=float, metavar="SECONDS",

@@ -71,6 +71,10 @@ class WrapperSettings(BaseSettings):
         default=None,
         description="End after so many seconds without a request and without an active run.",
     )
+    launched: bool = Field(
+        default=False,
+        description="Started by a gateway of this home, which ends it when it ends itself.",
+    )
     max_runs: int | None = Field(
         default=None, ge=1, description="Runs at once; unset: by cores and memory."
     )

@@ -7,8 +7,10 @@ import pytest
 
 from gateway.core.status import RunStatus
 from gateway.errors import LaunchError
-from gateway.home import Home
+from gateway.home import Home, write_private
+from gateway.local import launcher as launching
 from gateway.local.launcher import Launcher
+from gateway.local.restarts import DELAY_MAX_S, Restarts
 from tests.gateway.house import alive, house, texts
 from tests.wrappers.launched import gone, launched
 
@@ -178,3 +180,107 @@ async def test_a_wrapper_that_a_killed_gateway_had_just_started_is_waited_for(
     assert found[0] == found[1]
     await after.stop()
     await killed.stop()
+
+
+async def test_a_wrapper_is_known_as_ours_by_its_own_note(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    # A gateway that was killed in the milliseconds in which it forked its wrapper had not noted it:
+    # the next one used the wrapper and left it running at its stop.
+    home = Home(tmp_path / "home")
+    child = {**environment, "A2A_GATEWAY_HOME": str(home.path)}
+    killed = Launcher(home, environment=child, timeout_s=30)
+    before = await killed.ensure("scripted")
+    home.launched.unlink()
+    after = Launcher(home, environment=child, timeout_s=30)
+    adopted = await after.ensure("scripted")
+    assert adopted.ours
+    await after.stop()
+    assert before.child is not None
+    with anyio.fail_after(20):
+        await before.child.wait()
+
+
+async def test_one_that_a_killed_gateway_forked_unseen_is_waited_for_by_its_name(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    home = Home(tmp_path / "home")
+    child = {**environment, "A2A_GATEWAY_HOME": str(home.path)}
+    killed, after = (Launcher(home, environment=child, timeout_s=30) for _ in range(2))
+    found: list[int] = []
+
+    async def ensure(launcher: Launcher) -> None:
+        found.append((await launcher.ensure("scripted")).process.pid)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ensure, killed)
+        with anyio.fail_after(20):
+            while not home.launched.exists():
+                await anyio.lowlevel.checkpoint()
+        home.launched.unlink()  # as if the kill had come first
+        group.start_soon(ensure, after)
+    assert found[0] == found[1]
+    await after.stop()
+    await killed.stop()
+
+
+async def test_local_agents_outlive_a_gateway_that_is_asked_to_keep_them(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    home = Home(tmp_path / "home")
+    child = {**environment, "A2A_GATEWAY_HOME": str(home.path)}
+    first = Launcher(home, environment=child, timeout_s=30)
+    kept = await first.ensure("scripted")
+    write_private(home.keep_agents, {})
+    await first.stop()
+    assert kept.alive
+    second = Launcher(home, environment=child, timeout_s=30)
+    assert (await second.ensure("scripted")).process == kept.process
+    await second.stop()  # asked once, kept once
+    assert kept.child is not None
+    with anyio.fail_after(20):
+        assert await kept.child.wait() == 0
+
+
+async def test_the_note_of_a_killed_wrapper_is_removed(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    home = Home(tmp_path / "home")
+    launcher = Launcher(
+        home, environment={**environment, "A2A_GATEWAY_HOME": str(home.path)}, timeout_s=30
+    )
+    wrapper = await launcher.ensure("scripted")
+    assert home.note(wrapper.port).exists()
+    os.kill(wrapper.process.pid, signal.SIGKILL)
+    assert wrapper.child is not None
+    await wrapper.child.wait()
+    assert home.wrappers() == []
+    assert not home.note(wrapper.port).exists()
+    await launcher.stop()
+
+
+async def test_a_wrapper_that_ends_again_and_again_is_given_a_rest(
+    tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launching, "PATIENCE_S", 0.1)
+    launcher = Launcher(Home(tmp_path / "home"), environment=environment, timeout_s=30)
+    for _ in range(3):
+        with pytest.raises(LaunchError, match="it ended with exit code 2"):
+            await launcher.ensure("no-such-agent")
+    with pytest.raises(LaunchError, match="it ended 3 times in a row; the next try is in"):
+        await launcher.ensure("no-such-agent")
+
+
+def test_ends_soon_after_a_start_are_followed_by_longer_and_longer_rests() -> None:
+    restarts, now, rests = Restarts(), 1000.0, list[float]()
+    for _ in range(12):
+        restarts.started(now)
+        now += 1
+        restarts.ended(now)
+        rests.append(restarts.wait_s(now))
+        now += rests[-1]
+    assert rests[:6] == [0.0, 0.0, 0.5, 1.0, 2.0, 4.0]
+    assert rests[-1] == DELAY_MAX_S
+    restarts.started(now)
+    restarts.ended(now + 61)  # it had run well for a while
+    assert restarts.wait_s(now + 61) == 0.0

@@ -258,7 +258,7 @@ async def test_a_token_file_that_others_can_read_is_refused(
 async def test_a_second_wrapper_of_the_same_name_is_refused(environment: dict[str, str]) -> None:
     async with launched(environment, "scripted"):
         code, errors = await refused(environment, "scripted")
-        assert (code, "choose another --name" in errors) == (1, True)
+        assert (code, "choose another --name" in errors) == (3, True)
         async with launched(environment, "scripted", "--name", "other"):
             pass
 

@@ -54,7 +54,7 @@ def capacity_of(agent: Agent, shared: Shared) -> int | None:
     return shared.settings.max_runs or unset
 
 
-def _note(ready: Ready, listener: Listener, home: WrapperHome) -> JsonObject:
+def _note(ready: Ready, listener: Listener, home: WrapperHome, *, launched: bool) -> JsonObject:
     return {
         "agent": ready.agent,
         "name": ready.name,
@@ -62,6 +62,7 @@ def _note(ready: Ready, listener: Listener, home: WrapperHome) -> JsonObject:
         "pid": os.getpid(),
         "start_time": start_time(os.getpid()),
         "token_file": str(ready.token_file or home.token),
+        "launched": launched,
     }
 
 
@@ -111,7 +112,7 @@ class Served:
         """Answer requests until the ending begins. Then the runs end first, so that open streams
         still carry it. `mark` is on the processes of the agent."""
         listener, ending = self._listener, self._shared.ending
-        note = _note(self._ready, listener, self._home)
+        note = _note(self._ready, listener, self._home, launched=self._shared.settings.launched)
         with self._home.announced(listener.port, note) as leave:
             self._shared.idle.members.append(
                 Member(activity=self._activity, active=lambda: len(self._tasks.active), leave=leave)
