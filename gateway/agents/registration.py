@@ -1,49 +1,76 @@
-"""What a caller says of an agent: its URL, how to log in there, and the name that follows from it.
+"""What is said of an agent: its URL, how to log in there, its pool and labels, and its name.
 
-Pure but for reading the credentials that are given by reference. Knows no card and no connection.
+Pure. Knows no card and no connection.
 """
 
 import hashlib
 import re
-from collections.abc import Callable, Collection
-from pathlib import Path
-from typing import Annotated, Any, Final
+from collections.abc import Collection
+from typing import Annotated, Final, Literal, TypeAlias
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gateway.agents.card import CARD_PATH
+from gateway.agents.logins import SECRET_MAX, VALUE, is_reference
 from gateway.core.addresses import forbidden, literal
 from gateway.core.errors import InvalidInputError
-from gateway.core.extension import describe
+from gateway.core.extension import LABELS_MAX, LabelKey, LabelValue, describe
 from gateway.core.json import JsonObject
 
-_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE: Final = re.compile(r"[\x20-\x7e]*")
+NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"  # it stands in paths
+URL_MAX: Final = 2000  # characters
+HEADERS_MAX: Final = 32
+MODES_MAX: Final = 64
+_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 # What the transport itself decides, or the protocol.
 _RESERVED: Final = frozenset(
     {"host", "connection", "content-length", "content-type", "transfer-encoding", "te", "upgrade"}
     | {"accept", "a2a-version", "a2a-extensions", "last-event-id"}
 )
-TOKEN_FILE_MAX: Final = 16 * 1024  # bytes
+
+Name: TypeAlias = Annotated[str, Field(pattern=NAME)]
+Labels: TypeAlias = Annotated[dict[LabelKey, LabelValue], Field(max_length=LABELS_MAX)]
+Secret: TypeAlias = Annotated[str, Field(min_length=1, max_length=SECRET_MAX)]
+Headers: TypeAlias = Annotated[
+    dict[str, Annotated[str, Field(max_length=SECRET_MAX)]], Field(max_length=HEADERS_MAX)
+]
+Modes: TypeAlias = Annotated[
+    tuple[Annotated[str, Field(min_length=1, max_length=255)], ...], Field(max_length=MODES_MAX)
+]
 
 
-class Registration(BaseModel):
-    """The keys of `backend_config` that describe an agent by URL, as they are stored.
+class Standing(BaseModel):
+    """What the owner of the gateway says of an agent, whoever starts it.
 
-    `auth_token` is `env:NAME`, `file:/path` or the token itself. `blocking` is accepted and means
-    nothing here: runs are always followed, never waited for in one request.
+    `pool`: the name under which it stands for its like. A disabled agent gets no new runs; those
+    that it has go on.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    agent_url: str
-    agent_card_path: str = CARD_PATH
-    headers: dict[str, str] = Field(default_factory=dict[str, str])
-    auth_token: Annotated[str, Field(min_length=1, max_length=TOKEN_FILE_MAX)] | None = None
-    history_length: Annotated[int, Field(ge=0)] | None = None
+    enabled: bool = True
+    labels: Labels = Field(default_factory=dict[str, str])
+    pool: Name | None = None
+
+
+class Described(BaseModel):
+    """The keys of `backend_config` that describe an agent by URL.
+
+    `auth_token` and the values of `headers` are `env:NAME`, `file:/path` or the text itself.
+    `blocking` is accepted and means nothing here: runs are always followed, never waited for in
+    one request.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    agent_url: Annotated[str, Field(max_length=URL_MAX)]
+    agent_card_path: Annotated[str, Field(max_length=URL_MAX)] = CARD_PATH
+    headers: Headers = Field(default_factory=dict[str, str])
+    auth_token: Secret | None = None
+    history_length: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
     blocking: bool | None = None
-    accepted_output_modes: tuple[str, ...] = ()
+    accepted_output_modes: Modes = ()
 
     @field_validator("agent_url")
     @classmethod
@@ -60,12 +87,7 @@ class Registration(BaseModel):
     @field_validator("headers")
     @classmethod
     def _headers(cls, value: dict[str, str]) -> dict[str, str]:
-        for name, text in value.items():
-            if not _HEADER.fullmatch(name) or not _VALUE.fullmatch(text):
-                raise ValueError(f"{name[:40]!r} is no header of printable ASCII")
-            if name.lower() in _RESERVED:
-                raise ValueError(f"{name!r} is not yours to set")
-        return value
+        return checked_headers(value)
 
     @property
     def card_url(self) -> str:
@@ -75,9 +97,27 @@ class Registration(BaseModel):
     def has_credentials(self) -> bool:
         return bool(self.headers) or self.auth_token is not None
 
-    def same_agent(self, other: "Registration") -> bool:
+    @property
+    def credentials(self) -> str | None:
+        """Where the way to log in is kept, for everybody to see: the reference, or `stored`."""
+        for value in (self.auth_token, *self.headers.values()):
+            if value is not None and is_reference(value):
+                return value
+        return "stored" if self.has_credentials else None
+
+    def same_agent(self, other: "Described") -> bool:
         """Whether both name one agent; how to log in there may have changed."""
         return self.card_url == other.card_url
+
+
+class Registration(Standing, Described):
+    """An agent by URL, as it is stored. `kind`: who brought it here, and may change it.
+
+    `implicit`: a run that named its URL; `registered`: the owner, by name; `configured`: the file
+    of fixed agents.
+    """
+
+    kind: Literal["implicit", "registered", "configured"] = "implicit"
 
     def with_credentials_of(self, other: "Registration") -> "Registration":
         """This one, with the other's way to log in when it names none of its own."""
@@ -95,7 +135,7 @@ class Enrolled(Registration):
     stopped: bool = False
 
 
-KEYS: Final = frozenset(Registration.model_fields)
+KEYS: Final = frozenset(Described.model_fields)
 
 
 def stored_registration(stored: object) -> Registration:
@@ -112,6 +152,8 @@ def checked_url(value: str) -> str:
         raise ValueError(f"is not a URL: {exc}") from exc
     if url.scheme not in ("http", "https") or not url.host:
         raise ValueError("must be an http or https URL with a host")
+    if url.port is not None and not 0 < url.port < 65536:
+        raise ValueError("must have a port from 1 to 65535")
     if url.userinfo or url.fragment or url.query:
         raise ValueError("must hold no credentials, query or fragment; use auth_token or headers")
     address = literal(url.raw_host.decode("ascii"))
@@ -120,18 +162,36 @@ def checked_url(value: str) -> str:
     return str(url).rstrip("/")
 
 
+def checked_headers(value: dict[str, str]) -> dict[str, str]:
+    """Headers for every request to an agent. Raises: ValueError."""
+    for name, text in value.items():
+        if not _HEADER.fullmatch(name) or not VALUE.fullmatch(text):
+            raise ValueError(f"{name[:40]!r} is no header of printable ASCII")
+        if name.lower() in _RESERVED:
+            raise ValueError(f"{name!r} is not yours to set")
+    return value
+
+
 def read_registration(config: JsonObject) -> Registration:
     """The registration in a `backend_config`. Raises: InvalidInputError, naming the field."""
     try:
         registration = Registration.model_validate(config)
     except ValidationError as exc:
-        where = ".".join(str(part) for part in exc.errors(include_url=False)[0]["loc"])
-        raise InvalidInputError(f"backend_config: {describe(exc)}", where or None) from exc
+        raise InvalidInputError(f"backend_config: {describe(exc)}", field_of(exc)) from exc
+    check_login(registration)
+    return registration
+
+
+def check_login(registration: Described) -> None:
+    """Raises: InvalidInputError, when there are two ways to log in."""
     names = {name.lower() for name in registration.headers}
     if registration.auth_token is not None and "authorization" in names:
-        text = "backend_config: give auth_token or headers.Authorization, not both"
-        raise InvalidInputError(text, "auth_token")
-    return registration
+        raise InvalidInputError("give auth_token or headers.Authorization, not both", "auth_token")
+
+
+def field_of(error: ValidationError) -> str | None:
+    """The first field that a validation found wrong."""
+    return ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"]) or None
 
 
 def name_for(registration: Registration, taken: Collection[str]) -> str:
@@ -142,32 +202,3 @@ def name_for(registration: Registration, taken: Collection[str]) -> str:
     if registration.agent_card_path == CARD_PATH and name not in taken:
         return name
     return f"{name}-{hashlib.sha256(registration.card_url.encode()).hexdigest()[:8]}"
-
-
-def read_token_reference(reference: str, variable: Callable[[str], str | None]) -> str:
-    """The token an `auth_token` stands for; `variable` reads the environment.
-
-    Raises: InvalidInputError (never with the token in its text).
-    """
-    kind, _, rest = reference.partition(":")
-    token: str | None = reference
-    if kind == "env":
-        token = variable(rest)
-        missing = f"environment variable {rest!r} is not set in the gateway"
-    elif kind == "file":
-        token = _first_line(Path(rest))
-        missing = f"file {rest!r} cannot be read by the gateway"
-    else:
-        missing = "it is empty"
-    if not token or not _VALUE.fullmatch(token):
-        raise InvalidInputError(f"backend_config: auth_token: {missing}", "auth_token")
-    return token
-
-
-def _first_line(path: Path) -> str | None:
-    try:
-        with path.open("rb") as file:
-            text: Any = file.read(TOKEN_FILE_MAX)
-        return text.decode("ascii").strip().partition("\n")[0]
-    except (OSError, ValueError):
-        return None

@@ -13,27 +13,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-import httpx
 from pydantic import ValidationError
 
 from gateway.agents.card import CARD_PATH, Card, read_card
+from gateway.agents.logins import bearer, read_headers, read_secret, wrapper_token
 from gateway.agents.registration import (
     KEYS,
     Enrolled,
     Registration,
     name_for,
     read_registration,
-    read_token_reference,
     stored_registration,
 )
 from gateway.core.errors import InvalidInputError
 from gateway.core.extension import CodingRequest
-from gateway.core.face.tokens import TokenError, read_token
 from gateway.core.json import JsonObject
 from gateway.core.secrets import Mask, is_secret_name
 from gateway.errors import AgentUnreachableError, NameTakenError, UnknownAgentError
-from gateway.home import Home, read_private, read_published, write_private
-from gateway.link.client import LOOPBACK, Clients, Link
+from gateway.home import Home, read_private, write_private
+from gateway.link.client import Clients, Link
 from gateway.link.endpoint import Endpoint
 from gateway.link.jsonrpc import JsonRpcEndpoint
 from gateway.local.launcher import Launcher
@@ -153,7 +151,7 @@ class Registry:
         Raises: InvalidInputError when they cannot be read.
         """
         if registration.auth_token is not None:
-            self._mask.add(read_token_reference(registration.auth_token, self._variable))
+            self._mask.add(read_secret(registration.auth_token, self._variable, "auth_token"))
         self._learn(registration.headers)
         taken: set[str] = set()
         for name, entry in self._entries.items():
@@ -250,36 +248,22 @@ class Registry:
     ) -> tuple[str, dict[str, str]]:
         if registration is None:
             running = await self._launcher.ensure(name)
-            return running.base_url, _bearer(running.token)
+            return running.base_url, bearer(running.token)
         if isinstance(registration, Enrolled) and registration.stopped:
             why = "it said that it stops, and registers again when it starts"
             raise AgentUnreachableError(name, registration.agent_url, why)
         if registration.auth_token is not None:
-            token = read_token_reference(registration.auth_token, self._variable)
+            token = read_secret(registration.auth_token, self._variable, "auth_token")
         elif "authorization" in {header.lower() for header in registration.headers}:
             token = None
         else:
-            token = self._wrapper_token(registration.agent_url)
-        return registration.agent_url, {**registration.headers, **_bearer(token)}
-
-    def _wrapper_token(self, url: str) -> str | None:
-        """The token of a wrapper that this user started on this machine, from its ready file."""
-        parsed = httpx.URL(url)
-        if parsed.host not in LOOPBACK or parsed.port is None or parsed.path not in ("", "/"):
-            return None
-        published = read_published(self._home.path / "agents" / f"{parsed.port}.json")
-        if published is None or httpx.URL(published.url).port != parsed.port:
-            return None
-        try:
-            return read_token(published.token_file)
-        except TokenError:
-            return None
+            token = wrapper_token(self._home, registration.agent_url)
+        return registration.agent_url, {
+            **read_headers(registration.headers, self._variable),
+            **bearer(token),
+        }
 
     def _entry(self, name: str) -> _Entry:
         if (entry := self._entries.get(name)) is None:
             raise UnknownAgentError(name, self.names())
         return entry
-
-
-def _bearer(token: str | None) -> dict[str, str]:
-    return {} if token is None else {"Authorization": f"Bearer {token}"}

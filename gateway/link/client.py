@@ -64,6 +64,15 @@ class Clients:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """What a GET brought; `max_age_s`: how long its server says that it stays so."""
+
+    body: bytes
+    etag: str | None
+    max_age_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
     """HTTP to one agent with its credentials; every failure leaves as a GatewayError."""
 
@@ -74,6 +83,18 @@ class Link:
     async def get(self, url: str) -> bytes:
         async with self.open("GET", url, {VERSION_HEADER: "1.0"}, None, UNARY) as response:
             return await self.body(response)
+
+    async def fetch(self, url: str, *, etag: str | None = None) -> "Document | None":
+        """A GET; None when it still is what came with `etag` before."""
+        asked = {VERSION_HEADER: "1.0", **({} if etag is None else {"If-None-Match": etag})}
+        async with self.open("GET", url, asked, None, UNARY) as response:
+            if response.status_code == 304:
+                return None
+            return Document(
+                body=await self.body(response),
+                etag=response.headers.get("etag"),
+                max_age_s=_max_age_s(response.headers.get("cache-control", "")),
+            )
 
     @asynccontextmanager
     async def open(
@@ -110,6 +131,8 @@ class Link:
         if response.has_redirect_location:
             raise AgentProtocolError(self.agent, url, f"HTTP {status}, redirects are not followed")
         # Some servers answer a JSON-RPC error with 4xx; its body says more than the number.
+        if status == 304 and "if-none-match" in response.request.headers:
+            return
         if status not in (200, 206) and not (status in (400, 404) and _is_json(response)):
             raise AgentProtocolError(self.agent, url, f"HTTP {status}")
 
@@ -129,3 +152,14 @@ class Link:
 def _is_json(response: httpx.Response) -> bool:
     kind = response.headers.get("content-type", "").partition(";")[0].strip()
     return kind == "application/json" or kind.endswith("+json")
+
+
+def _max_age_s(cache_control: str) -> float | None:
+    """RFC 9111, 5.2.2: seconds, 0 of what must be asked for anew; None where nothing is said."""
+    for directive in cache_control.lower().split(","):
+        name, _, value = directive.strip().partition("=")
+        if name in ("no-cache", "no-store"):
+            return 0.0
+        if name == "max-age" and value.strip('"').isdecimal():
+            return float(value.strip('"')[:9])
+    return None
