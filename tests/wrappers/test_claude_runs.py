@@ -19,9 +19,9 @@ from gateway.core.events import (
     ToolStarted,
 )
 from gateway.core.json import JsonObject
+from gateway.core.structured import fault_of_output
 from tests.wrappers.claude_case import Case, end, lines, of, only, turn_of
 from wrappers.adapter import Bound, UnsupportedError
-from wrappers.structured import fault_of_output
 
 SCHEMA = {
     "type": "object",

@@ -14,11 +14,11 @@ from gateway.core import json
 from gateway.core.errors import AnswerRefusedError, RunEndedError
 from gateway.core.extension import CodingRequest, Limits
 from gateway.core.json import JsonObject
+from gateway.core.life.timing import DECIDE
 from gateway.core.record import Run
 from gateway.core.status import RunStatus
 from tests.wrappers.inside import Wrapper, wrapper
 from tests.wrappers.launched import Launched, launched
-from wrappers.running.timing import DECIDE
 
 ASK = "say before\nask Which colour? [blue|green]\nsay after"
 LARGE = "x" * 100_000

@@ -19,8 +19,8 @@ from gateway.core import json
 from gateway.core.extension import ALLOW, ALLOW_SESSION, DENY, CodingRequest
 from gateway.core.extension import PermissionMode as AskedMode
 from gateway.core.json import JsonObject
+from gateway.core.structured import fault_of_schema
 from wrappers.adapter import Context, Turn, UnsupportedError
-from wrappers.structured import fault_of_schema
 
 SESSION_NAMESPACE: Final = uuid.UUID("c1d3f2a4-6f0e-4f53-9d1b-5a2f7f3f8a11")
 TAIL: Final = 256 * 1024  # bytes of a transcript's end that hold what was said last

@@ -19,8 +19,8 @@ from gateway.core.events import (
 )
 from gateway.core.json import JsonObject, as_object, merge_null
 from gateway.core.status import RunStatus
+from gateway.core.structured import artifact, fault_of_output
 from wrappers.claude.events import AUTH_ERRORS, AUTH_STATUSES, Reading
-from wrappers.structured import artifact, fault_of_output
 
 # ResultMessage.subtype -> our reason codes; `success` with is_error is an API failure.
 REASONS: Final = {

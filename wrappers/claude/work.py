@@ -16,6 +16,7 @@ from claude_agent_sdk import PermissionUpdate, ToolPermissionContext
 from gateway.core.events import CommandUpdated, Event, RunStarted
 from gateway.core.extension import ABORT, DENY, Answer, PendingRequest
 from gateway.core.json import JsonObject
+from gateway.core.structured import fault_of_output
 from wrappers.adapter import Ask, Turn, Withdraw
 from wrappers.claude.asks import Modes, Verdict, pending_request, verdict
 from wrappers.claude.client import INTERRUPT_S, AgentDownError
@@ -24,7 +25,6 @@ from wrappers.claude.outcome import Totals
 from wrappers.claude.outputs import Outputs
 from wrappers.claude.tools import COMMAND_TOOL
 from wrappers.resumption import Grants
-from wrappers.structured import fault_of_output
 
 ALIVE_S: Final = 30.0  # a long command says nothing by itself; the CLI's own heartbeat is 30 s
 

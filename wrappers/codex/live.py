@@ -13,6 +13,7 @@ from gateway.core.extension import ABORT, Answer
 from gateway.core.json import JsonObject, as_object
 from gateway.core.messages import Message
 from gateway.core.status import RunStatus
+from gateway.core.structured import artifact
 from wrappers.adapter import Ask, Step
 from wrappers.codex import outcome, plan, terms
 from wrappers.codex.client import CodexClient, RpcError
@@ -24,7 +25,6 @@ from wrappers.codex.talk import RunState, Talk, Terms
 from wrappers.codex.wire import Incoming
 from wrappers.processes.process import to_the_end
 from wrappers.resumption import ALLOWED
-from wrappers.structured import artifact
 
 LATE_S: Final = 0.3  # until a killed command is reported; seen within 0.1 s
 ABANDON_S: Final = 3.0

@@ -17,7 +17,7 @@ from gateway.core.events import (
 )
 from gateway.core.json import JsonObject, as_object
 from gateway.core.status import RunStatus
-from wrappers.structured import fault_of_output
+from gateway.core.structured import fault_of_output
 
 # codexErrorInfo -> reason code of run_failed.
 REASONS: Final[Mapping[str, str]] = {

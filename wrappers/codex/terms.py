@@ -13,8 +13,8 @@ from gateway.core import json
 from gateway.core.extension import CodingRequest, EnvPolicy, PermissionMode, Sandbox
 from gateway.core.json import JsonObject
 from gateway.core.messages import DataPart, FilePart, Message, Part, TextPart
+from gateway.core.structured import fault_of_schema
 from wrappers.adapter import Context, Turn, UnsupportedError
-from wrappers.structured import fault_of_schema
 
 ASK_TOOL: Final = "ask_orchestrator"
 QUESTION_ID: Final = "answer"  # of the one question that `ask_orchestrator` asks

@@ -15,6 +15,7 @@ from gateway.core.clock import Clock
 from gateway.core.errors import CoreError, InvalidInputError, NotSteerableError
 from gateway.core.events import InputRequired, Rejected, RunFailed, RunStarted, StatusChanged
 from gateway.core.extension import Answer, CodingRequest, PendingRequest
+from gateway.core.life.timing import TimeLimits, default_answer
 from gateway.core.life.writer import RunWriter
 from gateway.core.messages import Message
 from gateway.core.record import Run, resolution
@@ -34,7 +35,6 @@ from wrappers.resumption import aborts, message_of
 from wrappers.running.contexts import Contexts
 from wrappers.running.conversations import Conversations
 from wrappers.running.seams import Seams
-from wrappers.running.timing import TimeLimits, default_answer
 
 INTERRUPTED: Final = RunFailed(
     message="the agent's server ended during the run; continue the session to go on",

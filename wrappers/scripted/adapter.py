@@ -13,12 +13,12 @@ from gateway.core.events import AuthRequired, Event, RunCompleted, RunFailed, Ru
 from gateway.core.extension import Answer, CodingRequest
 from gateway.core.json import JsonObject
 from gateway.core.messages import Message
+from gateway.core.structured import artifact, fault_of_output, fault_of_schema
 from wrappers.adapter import Bound, Context, Finding, Step, Turn, UnsupportedError
 from wrappers.scripted.memory import Memory
 from wrappers.scripted.play import EndedError, Play
 from wrappers.scripted.script import perform
 from wrappers.scripted.suites import script_of
-from wrappers.structured import artifact, fault_of_output, fault_of_schema
 
 MODEL: Final = "scripted"
 DONE: Final = "done"  # the final response of a turn that said nothing

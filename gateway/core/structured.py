@@ -1,6 +1,6 @@
 """Structured output: is the schema one, does an output fit it, and the artifact that it becomes.
 
-Pure; knows no vendor.
+Pure; knows no vendor and no run. What the wrappers hold their agents to, and the gateway foreign ones.
 """
 
 from collections.abc import Iterator
