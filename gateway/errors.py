@@ -3,6 +3,10 @@
     core.errors.CoreError
       GatewayError
         UnknownAgentError       unknown_agent
+        AgentDisabledError      agent_disabled
+        EmptyPoolError          empty_pool
+        AgentInUseError         agent_in_use         (it was to be removed)
+        NotYoursError           not_changeable       (an agent that a file or the gateway keeps)
         NameTakenError          name_taken           (of an agent that registers itself)
         AgentUnreachableError   agent_unreachable    (no connection, a time-out, a link that broke)
         AgentUnauthorizedError  agent_unauthorized   (401, 403)
@@ -37,6 +41,42 @@ class UnknownAgentError(GatewayError):
         super().__init__(f"no agent {name!r} is registered; known: {', '.join(known) or 'none'}")
 
 
+class AgentDisabledError(GatewayError):
+    code = "agent_disabled"
+
+    def __init__(self, name: str, usable: list[str]) -> None:
+        super().__init__(
+            f"agent {name!r} is disabled; enable it (a2a-gateway agents enable {name}), or take "
+            f"one of: {', '.join(usable) or 'none is enabled'}"
+        )
+
+
+class EmptyPoolError(GatewayError):
+    code = "empty_pool"
+
+    def __init__(self, name: str, usable: list[str]) -> None:
+        super().__init__(
+            f"no agent of pool {name!r} takes runs now: all are disabled or have stopped; "
+            f"take one of: {', '.join(usable) or 'none is enabled'}"
+        )
+
+
+class AgentInUseError(GatewayError):
+    code = "agent_in_use"
+
+    def __init__(self, name: str, runs: int) -> None:
+        super().__init__(
+            f"agent {name!r} has {runs} active run(s), which would fail; cancel them, disable the "
+            "agent and wait, or remove it with force=true"
+        )
+
+
+class NotYoursError(GatewayError):
+    """What was asked of an agent is decided elsewhere."""
+
+    code = "not_changeable"
+
+
 class NameTakenError(GatewayError):
     code = "name_taken"
 
@@ -47,16 +87,34 @@ class NameTakenError(GatewayError):
 
 
 class AgentUnreachableError(GatewayError):
-    """`sent` tells whether the request may have reached the agent before the link failed."""
+    """`sent` tells whether the request may have reached the agent before the link failed,
+    `retry_after_s` how long the agent itself asks to wait; `noted`: the agent's health knows."""
 
     code = "agent_unreachable"
 
-    def __init__(self, agent: str, url: str, why: str, *, sent: bool = False) -> None:
+    def __init__(
+        self,
+        agent: str,
+        url: str,
+        why: str,
+        *,
+        sent: bool = False,
+        retry_after_s: float | None = None,
+    ) -> None:
         super().__init__(
             f"agent {agent!r} did not answer at {url} ({why}); "
             "check that it runs there, then start a new run"
         )
         self.sent = sent
+        self.retry_after_s = retry_after_s
+        self.noted = False
+        self._said = (agent, url, why)
+
+    def again(self) -> "AgentUnreachableError":
+        """The same, for somebody who did not even try; nothing of theirs was sent."""
+        copy = AgentUnreachableError(*self._said, retry_after_s=self.retry_after_s)
+        copy.noted = True
+        return copy
 
 
 class AgentUnauthorizedError(GatewayError):
@@ -70,13 +128,16 @@ class AgentUnauthorizedError(GatewayError):
 
 
 class AgentProtocolError(GatewayError):
+    """`status` is that of the HTTP answer where it alone is what was wrong."""
+
     code = "agent_protocol"
 
-    def __init__(self, agent: str, url: str, what: str) -> None:
+    def __init__(self, agent: str, url: str, what: str, *, status: int | None = None) -> None:
         super().__init__(
-            f"agent {agent!r} at {url} does not speak A2A 1.0 as expected: {what}; "
+            f"agent {agent!r} at {url} does not speak A2A as expected: {what}; "
             "check the URL and the agent's version"
         )
+        self.status = status
 
 
 class AgentCardError(GatewayError):

@@ -1,68 +1,53 @@
-"""The registry: names -> agents, and for each the endpoint to call it at.
+"""The registry: which agent a name or URL means, and the endpoint to call it at.
 
-Knows local agents (wrappers that the launcher starts) and agents by URL. A caller who gives a URL
-alone gets a registered name for it: runs refer to names, never to URLs. Credentials stay here, in
-a 0600 file, and go to the agent's own origin only.
+Knows local agents (wrappers that the launcher starts), agents by URL, and pools of both. A caller
+who gives a URL alone gets a registered name for it: runs refer to names, never to URLs. Credentials
+go to the agent's own origin only.
 """
 
-import asyncio
-import hmac
-import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
+from functools import partial
+from itertools import count
+from pathlib import Path
 from typing import Final
 
-from pydantic import ValidationError
+import anyio
 
-from gateway.agents.card import CARD_PATH, Card, read_card
-from gateway.agents.logins import bearer, read_headers, read_secret, wrapper_token
-from gateway.agents.registration import (
-    KEYS,
-    Enrolled,
-    Registration,
-    name_for,
-    read_registration,
-    stored_registration,
-)
+from gateway.agents.card import CARD_PATH, Card
+from gateway.agents.directory import REMOTE, Directory
+from gateway.agents.entry import Entry, Known
+from gateway.agents.finding import endpoint_for, find_card
+from gateway.agents.health import State
+from gateway.agents.logins import Variable, bearer, read_headers, read_secret, wrapper_token
+from gateway.agents.pools import Member, least_loaded
+from gateway.agents.registration import KEYS, Described, Enrolled, Registration, read_registration
+from gateway.agents.watch import Watch
 from gateway.core.errors import InvalidInputError
 from gateway.core.extension import CodingRequest
 from gateway.core.json import JsonObject
 from gateway.core.secrets import Mask, is_secret_name
-from gateway.errors import AgentUnreachableError, NameTakenError, UnknownAgentError
-from gateway.home import Home, read_private, write_private
+from gateway.errors import (
+    AgentDisabledError,
+    AgentUnreachableError,
+    EmptyPoolError,
+    GatewayError,
+    UnknownAgentError,
+)
+from gateway.home import Home
 from gateway.link.client import Clients, Link
 from gateway.link.endpoint import Endpoint
-from gateway.link.jsonrpc import JsonRpcEndpoint
 from gateway.local.launcher import Launcher
 
-REMOTE: Final = "remote_a2a"  # the backend of agents by URL
-CARD_TTL_S: Final = 300.0  # a card is fetched again after this long, or when its link failed
+CARD_TTL_S: Final = 300.0  # of a card whose server does not say; and what failed is asked anew
+CARD_TTL_MIN_S: Final = 30.0  # `no-cache` would cost every call of a run a second one
+CARD_TTL_MAX_S: Final = 3600.0
 _REQUEST_KEYS: Final = frozenset(CodingRequest.model_fields)
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Known:
-    """A card that was read, and under which address it is true."""
-
-    card: Card
-    base_url: str
-    until: float
-
-
-@dataclass(slots=True)
-class _Entry:
-    """An agent. `registration` is None for one that the launcher starts."""
-
-    registration: Registration | None = None
-    known: _Known | None = None
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Registry:
-    """The agents of one gateway."""
+    """The agents of one gateway, and how each of them is called."""
 
     def __init__(
         self,
@@ -71,59 +56,61 @@ class Registry:
         launcher: Launcher,
         *,
         local: tuple[str, ...],
-        variable: Callable[[str], str | None],
+        variable: Variable,
         mask: Mask | None = None,
+        fixed: Path | None = None,
     ) -> None:
+        """`fixed`: the file of fixed agents; that of the home by default."""
         self._home = home
         self._clients = clients
         self._launcher = launcher
         self._variable = variable
         self._mask = mask or Mask()
-        self._entries: dict[str, _Entry] = {name: _Entry() for name in local}
-        for name, stored in (read_private(home.registry) or {}).items():
-            try:
-                entry = _Entry(stored_registration(stored))
-            except ValidationError:
-                logger.warning("registry.json: %r is not readable and was left out", name)
-                continue
-            self._entries.setdefault(name, entry)
+        self._choices = count(1)
+        self.directory = Directory(home, local=local, watch=self._watch, fixed=fixed)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._entries
+        """Whether an agent or a pool has this name."""
+        return name in self.directory
 
     def names(self) -> list[str]:
-        return sorted(self._entries)
+        """Of the agents; pools have none of their own."""
+        return self.directory.names()
 
     def card(self, name: str) -> Card | None:
-        """The agent's card as it was last read; None before its first use."""
-        known = self._entry(name).known
-        return known.card if known is not None else None
+        """The agent's card as it was last read (of a pool: one of them); None before its first
+        use."""
+        cards = (entry.known.card for entry in self._all(name) if entry.known is not None)
+        return next(cards, None)
 
     def registration(self, name: str) -> Registration | None:
-        return self._entry(name).registration
+        return self.directory.entry(name).registration
 
     # -- who is meant ----------------------------------------------------------------------------
 
     async def resolve(self, backend: str, config: JsonObject, cwd: str) -> str:
-        """The agent's name that a spawn means. An agent by URL is registered; nothing is called.
+        """The agent's or pool's name that a spawn means. An agent by URL is registered; nothing is
+        called.
 
-        Raises: InvalidInputError, UnknownAgentError.
+        Raises: InvalidInputError, UnknownAgentError, AgentDisabledError, EmptyPoolError.
         """
         config = {key: value for key, value in config.items() if key not in _REQUEST_KEYS}
         if backend == REMOTE:
-            return self._resolve_remote(config)
-        if config:
+            name = self._resolve_remote(config)
+        elif config:
             keys = ", ".join(sorted(config))
             raise InvalidInputError(
                 f"backend_config: {keys} means nothing to backend {backend!r}", min(config)
             )
-        if backend not in self._entries or self._entries[backend].registration is not None:
-            local = [name for name, entry in self._entries.items() if entry.registration is None]
-            raise InvalidInputError(
-                f"unknown backend {backend!r}; one of {', '.join([*sorted(local), REMOTE])}",
-                "backend",
-            )
-        return backend
+        else:
+            local = [entry.name for entry in self.directory.entries if entry.kind == "local"]
+            if backend not in local:
+                raise InvalidInputError(
+                    f"unknown backend {backend!r}; one of {', '.join([*local, REMOTE])}", "backend"
+                )
+            name = backend
+        self.check(name)
+        return name
 
     def _resolve_remote(self, config: JsonObject) -> str:
         if unknown := sorted(set(config) - KEYS - {"agent"}):
@@ -136,134 +123,203 @@ class Registry:
             if "agent_url" not in config:
                 text = "backend_config.agent_url (or agent, a registered name) is required"
                 raise InvalidInputError(text, "agent_url")
-            return self.register(read_registration(config))
+            registration = read_registration(config)
+            self.learn(registration)
+            return self.directory.register(registration)
         if len(config) > 1:
             text = "backend_config: give agent (a registered name) or agent_url, not both"
             raise InvalidInputError(text, "agent")
         name = config["agent"]
-        if not isinstance(name, str) or name not in self._entries:
-            raise UnknownAgentError(str(name), self.names())
+        if not isinstance(name, str) or name not in self.directory:
+            raise UnknownAgentError(str(name)[:64], self.directory.usable())
         return name
 
-    def register(self, registration: Registration) -> str:
-        """The name of an agent by URL; the credentials it was last given with are kept.
+    def check(self, name: str) -> None:
+        """Refuse a new run for an agent or pool that takes none.
 
-        Raises: InvalidInputError when they cannot be read.
+        Raises: UnknownAgentError, AgentDisabledError, EmptyPoolError.
         """
-        if registration.auth_token is not None:
-            self._mask.add(read_secret(registration.auth_token, self._variable, "auth_token"))
-        self._learn(registration.headers)
-        taken: set[str] = set()
-        for name, entry in self._entries.items():
-            if entry.registration is None or not entry.registration.same_agent(registration):
-                taken.add(name)
-                continue
-            if isinstance(entry.registration, Enrolled):
-                if not entry.registration.stopped and not registration.has_credentials:
-                    return name
-                taken.add(name)
-                continue
-            registration = registration.with_credentials_of(entry.registration)
-            if entry.registration == registration:
-                return name
-        name = name_for(registration, taken)
-        entry = self._entries.setdefault(name, _Entry())
-        entry.registration, entry.known = registration, None
-        self._store()
-        return name
+        if self.directory.pool(name):
+            if not self.members(name):
+                raise EmptyPoolError(name, self.directory.usable())
+        elif not self.directory.entry(name).standing.enabled:
+            raise AgentDisabledError(name, self.directory.usable())
 
     def enrol(self, name: str, enrolled: Enrolled) -> None:
-        """An agent that registers itself, or says that it stopped.
+        """An agent that registers itself, or says that it stopped. Raises: NameTakenError."""
+        self.directory.enrol(name, enrolled)
+        self.learn(enrolled)
 
-        Raises: NameTakenError, unless the name is free or its own.
-        """
-        entry = self._entries.get(name)
-        if entry is not None:
-            known = entry.registration
-            own = isinstance(known, Enrolled) and hmac.compare_digest(
-                known.key_digest, enrolled.key_digest
+    # -- pools -----------------------------------------------------------------------------------
+
+    def members(self, name: str) -> tuple[str, ...]:
+        """The agents that take the runs of a name: an agent itself, or the enabled ones of a pool
+        that have not stopped."""
+        return tuple(entry.name for entry in self._all(name) if entry.said is None)
+
+    def is_pool(self, name: str) -> bool:
+        return bool(self.directory.pool(name))
+
+    def choose(self, pool: str, *, without: Iterable[str] = ()) -> str:
+        """The member that a new run goes to. Raises: EmptyPoolError, when none is left."""
+        left = [
+            Member(
+                name=entry.name,
+                state=entry.state,
+                runs=entry.runs,
+                chosen=entry.chosen,
             )
-            if not own:
-                raise NameTakenError(name)
-        if enrolled.auth_token is not None:
-            self._mask.add(enrolled.auth_token)
-        for other in self._entries.values():  # whoever was at this URL is there no more
-            if isinstance(known := other.registration, Enrolled) and known.same_agent(enrolled):
-                other.registration = known.model_copy(update={"stopped": True})
-        entry = self._entries.setdefault(name, _Entry())
-        entry.registration, entry.known = enrolled, None
-        self._store()
+            for entry in self.directory.pool(pool)
+            if entry.said is None and entry.name not in without
+        ]
+        if (name := least_loaded(left)) is None:
+            raise EmptyPoolError(pool, self.directory.usable())
+        self.directory.entry(name).chosen = next(self._choices)
+        return name
 
-    def _store(self) -> None:
-        stored = {
-            name: entry.registration.model_dump(mode="json", exclude_defaults=True)
-            for name, entry in self._entries.items()
-            if entry.registration is not None
-        }
-        write_private(self._home.registry, stored)
+    @contextmanager
+    def occupied(self, name: str) -> Generator[None, None, None]:
+        """A run is at the agent for as long as the block runs."""
+        entry = self.directory.find(name)
+        if entry is None:
+            yield
+            return
+        entry.runs += 1
+        try:
+            yield
+        finally:
+            entry.runs -= 1
+
+    def _all(self, name: str) -> list[Entry]:
+        entry = self.directory.find(name)
+        return self.directory.pool(name) if entry is None else [entry]
 
     # -- how it is called ------------------------------------------------------------------------
 
     async def endpoint(self, name: str) -> Endpoint:
         """Where and how to call an agent now; a local one is started when it does not run.
 
-        Raises: UnknownAgentError, LaunchError, AgentUnreachableError, AgentUnauthorizedError,
-        AgentProtocolError, AgentCardError, InvalidInputError (credentials that are gone).
+        Raises: UnknownAgentError, LaunchError, AgentUnreachableError (at once while it is known to
+        be down), AgentUnauthorizedError, AgentProtocolError, AgentCardError, InvalidInputError
+        (credentials that are gone).
         """
-        entry = self._entry(name)
-        base_url, headers = await self._address(name, entry.registration)
-        self._learn(headers)
-        link = Link(agent=name, client=self._clients.at(base_url), headers=headers)
+        entry = self.directory.entry(name)
+        entry.watch.check()
+        link, base_url = await self._link(entry)
+        known = entry.known
+        if not _holds(known, base_url):
+            async with entry.lock:
+                entry.watch.check()  # who had the lock before us may have found nobody
+                if not _holds(entry.known, base_url):
+                    await self._read_card(entry, link, base_url)
+                known = entry.known
+        assert known is not None, "it was read"
+        return endpoint_for(link, base_url, known.card)
+
+    async def look(self, name: str) -> None:
+        """Fetch the agent's card anew. Raises: as `endpoint`."""
+        entry = self.directory.entry(name)
+        if entry.registration is None:
+            self._launcher.doubt(name)
+        link, base_url = await self._link(entry)
         async with entry.lock:
-            known = entry.known
-            if known is None or known.base_url != base_url or known.until < time.monotonic():
-                path = entry.registration.agent_card_path if entry.registration else CARD_PATH
-                card = read_card(name, base_url, await link.get(base_url + path))
-                until = time.monotonic() + CARD_TTL_S
-                known = entry.known = _Known(card=card, base_url=base_url, until=until)
-        card = known.card
-        return JsonRpcEndpoint(
-            link=link,
-            base_url=base_url,
-            rpc_url=card.rpc_url,
-            extension=card.extension,
-            streaming=card.streaming,
-        )
+            await self._read_card(entry, link, base_url)
+
+    async def _read_card(self, entry: Entry, link: Link, base_url: str) -> None:
+        path = entry.registration.agent_card_path if entry.registration else CARD_PATH
+        old = entry.known if entry.known and entry.known.base_url == base_url else None
+        started = time.monotonic()
+        try:
+            found = await find_card(link, base_url, path, etag=old and old.etag)
+        except GatewayError as exc:
+            entry.watch.failed(exc)
+            raise
+        now = time.monotonic()
+        if found is not None:
+            ttl_s = CARD_TTL_S if found.max_age_s is None else found.max_age_s
+            ttl_s = min(max(ttl_s, CARD_TTL_MIN_S), CARD_TTL_MAX_S)
+            old = Known(
+                card=found.card, base_url=base_url, etag=found.etag, ttl_s=ttl_s, until=now + ttl_s
+            )
+        assert old is not None, "an agent answers 304 to an ETag alone"
+        entry.known = old.until_later(now)
+        entry.watch.worked(latency_ms=round((now - started) * 1000, 1))
+
+    async def _link(self, entry: Entry) -> tuple[Link, str]:
+        """How the agent is reached now, with the credentials as they are now."""
+        registration = entry.registration
+        if registration is None:
+            running = await self._launcher.ensure(entry.name)
+            base_url, headers = running.base_url, bearer(running.token)
+        else:
+            base_url = registration.agent_url
+            if entry.stopped:
+                why = "it said that it stops, and registers again when it starts"
+                raise AgentUnreachableError(entry.name, base_url, why)
+            headers = self._headers(registration)
+        self._learn(headers)
+        client = self._clients.at(base_url)
+        return Link(agent=entry.name, client=client, headers=headers), base_url
+
+    def _headers(self, registration: Registration) -> dict[str, str]:
+        given = read_headers(registration.headers, self._variable)
+        if registration.auth_token is not None:
+            token = read_secret(registration.auth_token, self._variable, "auth_token")
+            self._mask.add(token)
+        elif "authorization" in {header.lower() for header in given}:
+            token = None
+        else:
+            token = wrapper_token(self._home, registration.agent_url)
+        return {**given, **bearer(token)}
+
+    def learn(self, registration: Described) -> None:
+        """From now on its credentials are masked wherever they would be stored.
+
+        Raises: InvalidInputError when they cannot be read.
+        """
+        if registration.auth_token is not None:
+            self._mask.add(read_secret(registration.auth_token, self._variable, "auth_token"))
+        self._learn(read_headers(registration.headers, self._variable))
 
     def _learn(self, headers: Mapping[str, str]) -> None:
-        """From now on the credentials in these headers are masked wherever they would be stored."""
         for name, value in headers.items():
             if is_secret_name(name):
                 self._mask.add(value.removeprefix("Bearer "))
 
-    def forget(self, name: str) -> None:
-        """Read the agent's card anew at its next use: its link failed, it may have changed."""
-        entry = self._entry(name)
-        entry.known = None
-        if entry.registration is None:
-            self._launcher.doubt(name)
+    # -- how it does -----------------------------------------------------------------------------
 
-    async def _address(
-        self, name: str, registration: Registration | None
-    ) -> tuple[str, dict[str, str]]:
-        if registration is None:
-            running = await self._launcher.ensure(name)
-            return running.base_url, bearer(running.token)
-        if isinstance(registration, Enrolled) and registration.stopped:
-            why = "it said that it stops, and registers again when it starts"
-            raise AgentUnreachableError(name, registration.agent_url, why)
-        if registration.auth_token is not None:
-            token = read_secret(registration.auth_token, self._variable, "auth_token")
-        elif "authorization" in {header.lower() for header in registration.headers}:
-            token = None
-        else:
-            token = wrapper_token(self._home, registration.agent_url)
-        return registration.agent_url, {
-            **read_headers(registration.headers, self._variable),
-            **bearer(token),
-        }
+    def state(self, name: str) -> State:
+        return self.directory.entry(name).state
 
-    def _entry(self, name: str) -> _Entry:
-        if (entry := self._entries.get(name)) is None:
-            raise UnknownAgentError(name, self.names())
-        return entry
+    def worked(self, name: str) -> None:
+        """A run heard of the agent."""
+        if (entry := self.directory.find(name)) is not None:
+            entry.watch.worked()
+
+    def failed(self, name: str, error: GatewayError) -> None:
+        """A run's call failed: the agent is looked at, once for all runs that notice."""
+        if (entry := self.directory.find(name)) is not None:
+            entry.watch.failed(error)
+
+    async def looked(self, name: str, *, hurry: bool = False) -> bool:
+        """Whether the agent is there, by the next look at it. Raises: UnknownAgentError."""
+        return await self.directory.entry(name).watch.looked(hurry=hurry)
+
+    def _watch(self, name: str) -> Watch:
+        return Watch(partial(self.look, name), patient=partial(self._patient, name))
+
+    def _patient(self, name: str) -> bool:
+        """Whether an agent that fails is looked at although no run waits for it: not one that
+        would be started by it, nor one that is known to be gone."""
+        entry = self.directory.find(name)
+        return entry is not None and entry.kind != "local" and entry.said is None
+
+    async def close(self) -> None:
+        """End the looks at agents that fail."""
+        with anyio.CancelScope(shield=True):
+            for entry in self.directory.entries:
+                await entry.watch.close()
+
+
+def _holds(known: Known | None, base_url: str) -> bool:
+    return known is not None and known.base_url == base_url and known.until > time.monotonic()

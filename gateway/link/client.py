@@ -1,7 +1,8 @@
 """HTTP to agents: clients shared by origin, and one agent's link with its credentials.
 
 Knows no A2A: it turns what can go wrong on a link into the gateway's errors, and nothing else.
-Nothing is retried here, and no redirect followed: it could carry credentials elsewhere.
+Nothing is retried here. A redirect is followed on the agent's own origin alone: elsewhere it would
+carry the credentials away.
 """
 
 import ssl
@@ -10,19 +11,21 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+import anyio
 import httpx
 
 from gateway.core.extension import VERSION_HEADER
-from gateway.errors import AgentProtocolError, AgentUnauthorizedError, AgentUnreachableError
+from gateway.errors import AgentProtocolError, AgentUnreachableError, GatewayError
+from gateway.link.statuses import reason_of, status_error
+from gateway.link.timing import BODY_S, CONNECT_S, IDLE_S, SILENCE_S, UNARY_S, WRITE_S
 
-CONNECT_S: Final = 10.0
-UNARY_S: Final = 30.0  # our own CancelTask answers within 5 s; foreign agents take longer
-SILENCE_S: Final = 60.0  # servers ping every 15 s: four missed pings are a dead link
 MAX_BODY: Final = 64 * 1024 * 1024  # bytes of one answer
+MAX_REDIRECTS: Final = 5
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
-
-UNARY: Final = httpx.Timeout(CONNECT_S, read=UNARY_S, pool=None)
-STREAM: Final = httpx.Timeout(CONNECT_S, read=SILENCE_S, pool=None)
+# The phases after writing have deadlines of their own: httpx's are between two reads.
+_TIMEOUT: Final = httpx.Timeout(None, connect=CONNECT_S, write=WRITE_S)
+# 307 and 308 promise that nothing was done and the method stays (RFC 9110, 15.4).
+_FOLLOWED: Final = {"GET": frozenset({301, 302, 303, 307, 308}), "POST": frozenset({307, 308})}
 
 Origin: TypeAlias = tuple[str, str, int]
 
@@ -33,6 +36,15 @@ def origin_of(url: str) -> Origin:
     port = parsed.port or (443 if parsed.scheme == "https" else 80)
     host = "127.0.0.1" if parsed.host in LOOPBACK else parsed.host
     return parsed.scheme, host, port
+
+
+def origin_text(url: str) -> str:
+    """Scheme, host and port for people: never what else stands in a URL."""
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        return "an invalid URL"
+    return f"{parsed.scheme}://{parsed.netloc.decode('ascii', 'replace').rpartition('@')[2]}"
 
 
 class Clients:
@@ -49,9 +61,13 @@ class Clients:
         if (client := self._clients.get(origin)) is None:
             client = self._clients[origin] = httpx.AsyncClient(
                 verify=self._ssl,
-                timeout=UNARY,
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+                timeout=_TIMEOUT,
+                limits=httpx.Limits(
+                    max_connections=None, max_keepalive_connections=20, keepalive_expiry=IDLE_S
+                ),
                 follow_redirects=False,
+                # 64 KB of gzip are 64 MB in one step: what is read stays as large as what is sent.
+                headers={"Accept-Encoding": "identity"},
                 # A proxy from the environment is for the outside, never for this machine.
                 trust_env=origin[1] != "127.0.0.1",
             )
@@ -65,11 +81,10 @@ class Clients:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """What a GET brought; `max_age_s`: how long its server says that it stays so."""
+    """What lies at a URL, and the ETag it came with."""
 
     body: bytes
     etag: str | None
-    max_age_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,20 +96,22 @@ class Link:
     headers: Mapping[str, str]
 
     async def get(self, url: str) -> bytes:
-        async with self.open("GET", url, {VERSION_HEADER: "1.0"}, None, UNARY) as response:
-            return await self.body(response)
+        """What lies at `url`."""
+        document = await self.fetch(url)
+        return document.body if document is not None else b""
 
-    async def fetch(self, url: str, *, etag: str | None = None) -> "Document | None":
-        """A GET; None when it still is what came with `etag` before."""
-        asked = {VERSION_HEADER: "1.0", **({} if etag is None else {"If-None-Match": etag})}
-        async with self.open("GET", url, asked, None, UNARY) as response:
-            if response.status_code == 304:
+    async def fetch(self, url: str, *, etag: str | None = None) -> Document | None:
+        """What lies at `url`; None when it has not changed since it came with this `etag`."""
+        headers = {VERSION_HEADER: "1.0"}
+        if etag is not None:
+            headers["If-None-Match"] = etag
+        async with self.open("GET", url, headers, None, UNARY_S) as response:
+            if response.status_code == 304 and etag is not None:
                 return None
-            return Document(
-                body=await self.body(response),
-                etag=response.headers.get("etag"),
-                max_age_s=_max_age_s(response.headers.get("cache-control", "")),
-            )
+            if response.status_code != 200:
+                raise self.status_error(response)
+            body = await self.body(response)
+            return Document(body=body, etag=response.headers.get("etag"))
 
     @asynccontextmanager
     async def open(
@@ -103,63 +120,110 @@ class Link:
         url: str,
         headers: Mapping[str, str],
         content: bytes | None,
-        timeout: httpx.Timeout,
+        head_s: float,
     ) -> AsyncGenerator[httpx.Response, None]:
-        """A response that may be read on; what breaks while it is read is translated too."""
+        """A response that may be read on; what breaks while it is read is translated too. Its
+        status is the caller's to look at. `head_s`: until its head is there."""
+        sent = method != "GET"  # whether it matters that the request may have arrived
         try:
-            async with self.client.stream(
-                method, url, headers={**self.headers, **headers}, content=content, timeout=timeout
-            ) as response:
-                self._check_status(response)
+            response = await self._answered(method, url, headers, content, head_s)
+            try:
                 yield response
+            finally:
+                await response.aclose()
         except (httpx.ConnectError, httpx.ConnectTimeout) as exc:
-            raise AgentUnreachableError(self.agent, url, "no connection") from exc
+            raise AgentUnreachableError(self.agent, url, reason_of(exc)) from exc
         except httpx.TimeoutException as exc:
-            raise AgentUnreachableError(self.agent, url, "silent too long", sent=True) from exc
+            raise AgentUnreachableError(self.agent, url, "silent too long", sent=sent) from exc
         except (httpx.RemoteProtocolError, httpx.NetworkError) as exc:
-            raise AgentUnreachableError(self.agent, url, "the link broke", sent=True) from exc
+            raise AgentUnreachableError(self.agent, url, "the link broke", sent=sent) from exc
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             raise AgentProtocolError(self.agent, url, type(exc).__name__) from exc
 
-    def _check_status(self, response: httpx.Response) -> None:
+    async def _answered(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        content: bytes | None,
+        head_s: float,
+    ) -> httpx.Response:
+        """The response after the redirects that may be followed."""
+        said = {**self.headers, **headers}
+        target = url
+        try:
+            with anyio.fail_after(head_s):
+                for _ in range(MAX_REDIRECTS + 1):
+                    request = self.client.build_request(
+                        method, target, headers=said, content=content
+                    )
+                    response = await self.client.send(request, stream=True)
+                    if not response.has_redirect_location:
+                        return self._plain(response)
+                    await response.aclose()
+                    target = self._redirected(method, response)
+        except TimeoutError as exc:
+            why = f"no answer within {head_s:.0f} s"
+            raise AgentUnreachableError(self.agent, url, why, sent=method != "GET") from exc
+        what = f"it redirects in circles, or more than {MAX_REDIRECTS} times"
+        raise AgentProtocolError(self.agent, url, what)
+
+    def _redirected(self, method: str, response: httpx.Response) -> str:
         url, status = str(response.url), response.status_code
-        if status in (401, 403):
-            raise AgentUnauthorizedError(self.agent, url, status)
-        if status == 429 or status >= 500:
-            refused = status in (429, 503)  # not taken up; anything else may have been
-            raise AgentUnreachableError(self.agent, url, f"HTTP {status}", sent=not refused)
-        if response.has_redirect_location:
-            raise AgentProtocolError(self.agent, url, f"HTTP {status}, redirects are not followed")
-        # Some servers answer a JSON-RPC error with 4xx; its body says more than the number.
-        if status == 304 and "if-none-match" in response.request.headers:
-            return
-        if status not in (200, 206) and not (status in (400, 404) and _is_json(response)):
-            raise AgentProtocolError(self.agent, url, f"HTTP {status}")
+        target = str(response.url.join(response.headers["location"]))
+        if origin_of(target) != origin_of(url):
+            what = (
+                f"HTTP {status} redirects to another origin ({origin_text(target)}); "
+                "register the agent by that URL if you trust it"
+            )
+        elif status not in _FOLLOWED[method]:
+            what = f"HTTP {status} redirects a {method} to {target[:200]}, which loses the message"
+        else:
+            return target
+        raise AgentProtocolError(self.agent, url, what, status=status)
+
+    def _plain(self, response: httpx.Response) -> httpx.Response:
+        """Raises: AgentProtocolError for what is compressed although that was not asked for."""
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        if encoding in ("", "identity"):
+            return response
+        what = f"its answer is compressed ({encoding[:20]}), which was not asked for"
+        raise AgentProtocolError(self.agent, str(response.url), what)
+
+    def status_error(self, response: httpx.Response) -> GatewayError:
+        """What a response's status alone says went wrong."""
+        return status_error(self.agent, response)
 
     async def body(self, response: httpx.Response) -> bytes:
-        """The whole body, bounded."""
+        """The whole body, bounded in size and time."""
         pieces: list[bytes] = []
         size = 0
-        async for piece in response.aiter_bytes():
-            pieces.append(piece)
-            size += len(piece)
-            if size > MAX_BODY:
-                what = f"an answer is larger than {MAX_BODY // 2**20} MiB"
-                raise AgentProtocolError(self.agent, str(response.url), what)
+        try:
+            with anyio.fail_after(BODY_S):
+                async for piece in response.aiter_raw():
+                    pieces.append(piece)
+                    size += len(piece)
+                    if size > MAX_BODY:
+                        what = f"an answer is larger than {MAX_BODY // 2**20} MiB"
+                        raise AgentProtocolError(self.agent, str(response.url), what)
+        except TimeoutError as exc:
+            sent = response.request.method != "GET"
+            why = f"its answer took longer than {BODY_S:.0f} s"
+            raise AgentUnreachableError(self.agent, str(response.url), why, sent=sent) from exc
         return b"".join(pieces)
 
-
-def _is_json(response: httpx.Response) -> bool:
-    kind = response.headers.get("content-type", "").partition(";")[0].strip()
-    return kind == "application/json" or kind.endswith("+json")
-
-
-def _max_age_s(cache_control: str) -> float | None:
-    """RFC 9111, 5.2.2: seconds, 0 of what must be asked for anew; None where nothing is said."""
-    for directive in cache_control.lower().split(","):
-        name, _, value = directive.strip().partition("=")
-        if name in ("no-cache", "no-store"):
-            return 0.0
-        if name == "max-age" and value.strip('"').isdecimal():
-            return float(value.strip('"')[:9])
-    return None
+    async def pieces(self, response: httpx.Response, first_s: float) -> AsyncGenerator[bytes, None]:
+        """The body as it comes: the first piece within `first_s`, then none is long in coming."""
+        pieces = response.aiter_raw()
+        patience_s = first_s
+        while True:
+            try:
+                with anyio.fail_after(patience_s):
+                    piece = await anext(pieces, None)
+            except TimeoutError as exc:
+                why = f"silent for {patience_s:.0f} s"
+                raise AgentUnreachableError(self.agent, str(response.url), why, sent=True) from exc
+            if piece is None:
+                return
+            yield piece
+            patience_s = SILENCE_S

@@ -5,9 +5,26 @@ translates on its side of this seam.
 """
 
 from collections.abc import AsyncGenerator
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 from gateway.core.json import JsonObject
+
+JSONRPC: Final = "JSONRPC"  # the bindings' names in cards; the third, GRPC, is not spoken here
+REST: Final = "HTTP+JSON"
+V1: Final = "1.0"
+V03: Final = "0.3"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interface:
+    """One way to call an agent: `binding` JSONRPC or HTTP+JSON, `version` "1.0" or "0.3"; `tenant`
+    is what the card asks every request to name."""
+
+    binding: str
+    version: str
+    url: str
+    tenant: str = ""
 
 
 class Endpoint(Protocol):

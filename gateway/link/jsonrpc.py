@@ -1,4 +1,4 @@
-"""An agent's JSON-RPC interface of A2A 1.x: unary calls and event streams. Implements `Endpoint`.
+"""An agent's JSON-RPC interface: unary calls and event streams. Implements `Endpoint` for A2A 1.x.
 
 Knows JSON-RPC and nothing of runs.
 """
@@ -6,14 +6,20 @@ Knows JSON-RPC and nothing of runs.
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Final, cast
+from typing import Final
+
+import httpx
 
 from gateway.core import json
-from gateway.core.extension import EXTENSIONS_HEADER, LAST_EVENT_ID_HEADER, URI, VERSION_HEADER
+from gateway.core.extension import LAST_EVENT_ID_HEADER
 from gateway.core.json import JsonObject, as_object
-from gateway.errors import AgentProtocolError, AgentRefusedError
-from gateway.link.client import STREAM, UNARY, Link
+from gateway.errors import AgentProtocolError, GatewayError
+from gateway.link.answers import decode, is_json, is_stream, refusal
+from gateway.link.client import Link
+from gateway.link.endpoint import V1
+from gateway.link.saying import JSON, SSE, said
 from gateway.link.sse import EventReader, EventTooLargeError
+from gateway.link.timing import SILENCE_S, UNARY_S, WORK_S
 
 _ids: Final = count(1)
 
@@ -21,13 +27,16 @@ _ids: Final = count(1)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JsonRpcEndpoint:
     """An agent's JSON-RPC interface. `base_url` is what it was registered by; `extension`: its
-    card declares the coding-run extension."""
+    card declares the coding-run extension; `extensions` are the URIs that are asked for."""
 
     link: Link
     base_url: str
     rpc_url: str
     extension: bool = False
+    extensions: tuple[str, ...] = ()
     streaming: bool = True
+    version: str = V1
+    tenant: str = ""
 
     @property
     def agent(self) -> str:
@@ -35,10 +44,13 @@ class JsonRpcEndpoint:
 
     async def call(self, method: str, params: JsonObject) -> JsonObject:
         """The result of a unary method. Raises: GatewayError."""
-        number, content = _request(method, params)
-        headers = self._headers("application/json", None)
-        async with self.link.open("POST", self.rpc_url, headers, content, UNARY) as response:
-            return self._result(method, number, await self.link.body(response))
+        number, content = self._request(method, params)
+        # Ours answer a send at once; others may do their work first.
+        head_s = WORK_S if method in ("SendMessage", "message/send") else UNARY_S
+        head_s = UNARY_S if self.extension else head_s
+        headers = said(JSON, self.version, self.extensions)
+        async with self.link.open("POST", self.rpc_url, headers, content, head_s) as response:
+            return await self._whole(method, number, response)
 
     async def stream(
         self, method: str, params: JsonObject, *, after: int | None = None
@@ -48,14 +60,17 @@ class JsonRpcEndpoint:
         `after` is the Last-Event-ID of a replay. Close it (`contextlib.aclosing`) when done.
         Raises: GatewayError.
         """
-        number, content = _request(method, params)
-        headers = self._headers("text/event-stream", after)
-        async with self.link.open("POST", self.rpc_url, headers, content, STREAM) as response:
-            if not response.headers.get("content-type", "").startswith("text/event-stream"):
-                yield [self._result(method, number, await self.link.body(response))]
+        number, content = self._request(method, params)
+        headers = said(SSE, self.version, self.extensions)
+        if after is not None:
+            headers[LAST_EVENT_ID_HEADER] = str(after)
+        first_s = SILENCE_S if self.extension else WORK_S
+        async with self.link.open("POST", self.rpc_url, headers, content, first_s) as response:
+            if response.status_code != 200 or not is_stream(response.headers.get("content-type")):
+                yield [await self._whole(method, number, response)]
                 return
             reader = EventReader()
-            async for chunk in response.aiter_bytes():
+            async for chunk in self.link.pieces(response, first_s):
                 try:
                     events = reader.feed(chunk)
                 except EventTooLargeError as exc:
@@ -63,44 +78,37 @@ class JsonRpcEndpoint:
                 if events:
                     yield [self._result(method, number, event.data) for event in events]
 
-    def _headers(self, accept: str, after: int | None) -> dict[str, str]:
-        headers = {"Content-Type": "application/json", "Accept": accept, VERSION_HEADER: "1.0"}
-        if self.extension:
-            headers[EXTENSIONS_HEADER] = URI
-        if after is not None:
-            headers[LAST_EVENT_ID_HEADER] = str(after)
-        return headers
+    def _request(self, method: str, params: JsonObject) -> tuple[int, bytes]:
+        number = next(_ids)
+        if self.tenant:
+            params = {**params, "tenant": self.tenant}
+        return number, json.dump(
+            {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+        )
+
+    async def _whole(self, method: str, number: int, response: httpx.Response) -> JsonObject:
+        """An answer that is no stream. A JSON-RPC error in its body says more than its status."""
+        if response.status_code == 200:
+            return self._result(method, number, await self.link.body(response))
+        error: GatewayError = self.link.status_error(response)
+        if response.status_code in (401, 403) or not is_json(response.headers.get("content-type")):
+            raise error
+        text = await self.link.body(response)
+        try:
+            told = as_object(decode(text).get("error"))
+        except ValueError:
+            raise error from None
+        raise refusal(self.agent, method, told) if told.get("code") else error
 
     def _result(self, method: str, number: int, text: bytes) -> JsonObject:
         try:
-            answer = json.decode_object(text)
+            answer = decode(text)
         except ValueError as exc:
             what = f"{method} was answered with invalid JSON"
             raise AgentProtocolError(self.agent, self.rpc_url, what) from exc
         if answer.get("error") is not None:
-            raise self._refusal(method, as_object(answer["error"]))
+            raise refusal(self.agent, method, as_object(answer["error"]))
         if answer.get("id") != number or not isinstance(answer.get("result"), dict):
             what = f"{method} was answered without the request's id and a result"
             raise AgentProtocolError(self.agent, self.rpc_url, what)
         return as_object(answer["result"])
-
-    def _refusal(self, method: str, error: JsonObject) -> AgentRefusedError:
-        code, text = error.get("code"), str(error.get("message") or "no reason given")
-        return AgentRefusedError(
-            self.agent,
-            method,
-            code if isinstance(code, int) else 0,
-            " ".join(text[:2000].split())[:500],
-            _details(error.get("data")),
-        )
-
-
-def _details(data: object) -> list[JsonObject]:
-    """The `data` of a JSON-RPC error: in A2A 1.0 a list of typed details."""
-    return [as_object(item) for item in cast("list[Any]", data)] if isinstance(data, list) else []
-
-
-def _request(method: str, params: JsonObject) -> tuple[int, bytes]:
-    number = next(_ids)
-    body = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
-    return number, json.encode(body).encode()

@@ -94,7 +94,7 @@ async def test_a_card_that_names_another_host_gets_no_credentials(tmp_path: Path
     assert stolen == []
 
 
-async def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
+async def test_a_redirect_to_another_origin_is_refused_and_says_where_to(tmp_path: Path) -> None:
     stolen: list[str] = []
 
     async def thief(request: Request) -> Response:
@@ -110,7 +110,7 @@ async def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
             name = await gateway.agent(agent.base_url, auth_token="secret-token")
             reason, text = reason_of(await failed(gateway, name))
     assert reason == "agent_protocol"
-    assert "redirects are not followed" in text
+    assert other.base_url in text
     assert stolen == []
 
 
@@ -213,7 +213,9 @@ async def test_an_event_of_a_type_we_do_not_know_is_kept_raw(tmp_path: Path) -> 
 CARDS: dict[str, tuple[Callable[[str], Any], str]] = {
     "missing": (lambda _url: Response(status_code=404), "HTTP 404"),
     "a page": (lambda _url: Response("<html>"), "not a JSON object"),
-    "0.3": (lambda _url: {"url": "http://x", "protocolVersion": "0.3.0"}, "A2A 0.x"),
+    "elsewhere": (lambda _url: {"url": "http://x", "protocolVersion": "0.3.0"}, "http://x"),
+    "0.1": (lambda url: {"url": url, "protocolVersion": "0.1"}, "JSONRPC 0.1"),
+    "gRPC alone": (lambda url: {"url": url, "preferredTransport": "GRPC"}, "GRPC 0.3"),
     "empty": (lambda _url: {"name": "empty"}, "no supportedInterfaces"),
 }
 

@@ -1,0 +1,77 @@
+"""An agent's card fetched from where it may lie, and the endpoint that it leads to.
+
+Knows cards and links; nothing of who is registered.
+"""
+
+from dataclasses import dataclass
+
+from gateway.agents.card import CARD_PATH, OLD_CARD_PATH, Card, read_card
+from gateway.core.extension import URI
+from gateway.dialects import spoken
+from gateway.errors import AgentCardError, AgentProtocolError
+from gateway.link.client import Link
+from gateway.link.endpoint import JSONRPC, V03, Endpoint
+from gateway.link.jsonrpc import JsonRpcEndpoint
+from gateway.link.old import OldEndpoint
+from gateway.link.rest import RestEndpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A card, the ETag it came with, and how long its server says that it stays as it is."""
+
+    card: Card
+    etag: str | None
+    max_age_s: float | None = None
+
+
+async def find_card(
+    link: Link, base_url: str, path: str, *, etag: str | None = None
+) -> Found | None:
+    """The card of the agent at `base_url`; None when it still is the one with this `etag`.
+
+    Raises: AgentUnreachableError, AgentUnauthorizedError, AgentProtocolError, AgentCardError.
+    """
+    try:
+        document = await link.fetch(base_url + path, etag=etag)
+    except AgentProtocolError as exc:
+        if exc.status != 404 or path != CARD_PATH:
+            raise
+        try:
+            document = await link.fetch(base_url + OLD_CARD_PATH, etag=etag)
+        except AgentProtocolError:
+            what = "there is none (HTTP 404); give its path as agent_card_path if it lies elsewhere"
+            raise AgentCardError(link.agent, base_url + path, what) from exc
+    if document is None:
+        return None
+    card = read_card(link.agent, base_url, document.body)
+    return Found(card=card, etag=document.etag, max_age_s=document.max_age_s)
+
+
+def endpoint_for(link: Link, base_url: str, card: Card) -> Endpoint:
+    """How the agent is called, by the interface that was chosen of its card."""
+    one = card.interface
+    wanted = (*((URI,) if card.extension else ()), *spoken.requested(card.extensions))
+    if one.binding == JSONRPC:
+        endpoint = JsonRpcEndpoint(
+            link=link,
+            base_url=base_url,
+            rpc_url=one.url,
+            extension=card.extension,
+            extensions=wanted,
+            streaming=card.streaming,
+            version=one.version,
+            tenant=one.tenant,
+        )
+    else:
+        # 0.3 has its version in the path (section 3.2.3), and no tenants.
+        behind = "/v1" if one.version == V03 else f"/{one.tenant}" if one.tenant else ""
+        endpoint = RestEndpoint(
+            link=link,
+            base_url=base_url,
+            root_url=one.url.rstrip("/") + behind,
+            extensions=wanted,
+            streaming=card.streaming,
+            version=one.version,
+        )
+    return OldEndpoint(spoken=endpoint) if one.version == V03 else endpoint
