@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
+from mcp_bridge.within import outside
+
 APPLICATION: Final = "a2a-gateway"
 HOME_VARIABLE: Final = "A2A_GATEWAY_HOME"
 IDLE_VARIABLE: Final = "A2A_GATEWAY_IDLE_EXIT_S"
@@ -128,7 +130,7 @@ def _launch(home: Path, command: Sequence[str], environ: Mapping[str, str]) -> A
             child = subprocess.Popen(
                 command,
                 cwd=home,
-                env={IDLE_VARIABLE: IDLE_EXIT_S, **environ, HOME_VARIABLE: str(home)},
+                env={IDLE_VARIABLE: IDLE_EXIT_S, **outside(environ), HOME_VARIABLE: str(home)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -162,11 +164,13 @@ class Gateway:
         url: str | None = None,
         token_file: Path | None = None,
         command: Sequence[str] | None = None,
+        may_start: bool = True,
     ) -> None:
         self._environ = environ
         self._url = url
         self._token_file = token_file
         self._command = command
+        self._may_start = may_start
         self._lock = threading.Lock()
         self._address: Address | None = None
         self._doubted = False
@@ -193,4 +197,10 @@ class Gateway:
         # On the way to a running gateway the first request is the health check.
         if not self._doubted and (address := published(home)) is not None:
             return address
+        if not self._may_start:
+            if (address := published(home)) is not None and healthy(address):
+                return address
+            raise GatewayGoneError(
+                f"no gateway answers for home {home}; start one: {APPLICATION} serve"
+            )
         return start(home, self._command or start_command(), self._environ)

@@ -1,0 +1,225 @@
+"""`a2a-gateway run`: a run started and followed in the foreground, its answer alone on stdout.
+
+Knows no tool's work: it asks, tells, and turns the end into an exit code.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from gateway.cli import asking, completion, options, plain, portrait, references, screen
+from gateway.cli.asking import LaterError
+from gateway.cli.errors import DETACHED, ENDS, EXIT_CODES, NEEDS_INPUT, USAGE, CommandError
+from gateway.cli.following import Following
+from gateway.cli.link import Link
+from gateway.cli.options import HomeOption, LinesOption, NoStartOption
+from gateway.cli.plain import objects, string
+from gateway.cli.progress import Progress
+from gateway.core import json
+from gateway.core.json import JsonObject, as_object
+
+HELP: Final = f"""Start a run and follow it: progress on stderr, the answer alone on stdout.
+
+AGENT is codex, claude_code, a registered agent's name, or a URL. The prompt is also taken from
+--file or stdin. Questions are asked at the terminal; without one the command exits with 7 and says
+how to answer. Ctrl+C offers to cancel the run, to leave it, or to go on.
+
+With --json: spawn_run's answer, then every event, then the whole run, one JSON object a line.
+
+{EXIT_CODES}"""
+
+
+def run(  # noqa: PLR0913 - each is an option
+    agent: Annotated[str, typer.Argument(metavar="AGENT", autocompletion=completion.agents)],
+    prompt: Annotated[list[str] | None, typer.Argument(metavar="PROMPT…")] = None,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="File of the prompt.")] = None,
+    cwd: Annotated[Path | None, typer.Option(help="Folder to work in; the current one.")] = None,
+    role: Annotated[str, typer.Option(help="planner, worker or reviewer.")] = "worker",
+    name: Annotated[str | None, typer.Option(help="Name of the agent in this folder.")] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="Job description: a shipped name or a .md or .txt file.")
+    ] = None,
+    schema: Annotated[
+        Path | None, typer.Option(help="File with the JSON Schema of the answer.")
+    ] = None,
+    session: Annotated[
+        str | None, typer.Option(help="Session (id) whose conversation goes on.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The agent's model.")] = None,
+    effort: Annotated[str | None, typer.Option(help="minimal, low, medium, high, xhigh.")] = None,
+    sandbox: Annotated[
+        str | None,
+        typer.Option(help="read-only, workspace-write, workspace-write+git or danger-full-access."),
+    ] = None,
+    permission_mode: Annotated[str | None, typer.Option(help="auto, ask or plan.")] = None,
+    deadline: Annotated[
+        str | None, typer.Option(help="Longest time at work: 90s, 15m, 1h30m.")
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", "-l", metavar="K=V", help="Kept with the run.")
+    ] = None,
+    request_key: Annotated[
+        str | None, typer.Option(help="Your id of this call: repeated under it, it runs once.")
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Print the run's id and leave it.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    home: HomeOption = None,
+    no_start: NoStartOption = False,
+    as_json: LinesOption = False,
+) -> None:
+    settings = {
+        "model": model,
+        "effort": effort,
+        "sandbox": sandbox,
+        "permission_mode": permission_mode,
+        "limits": None if deadline is None else {"deadline_s": options.seconds(deadline)},
+    }
+    labels = options.pairs(label, "--label")
+    arguments = {
+        "role": role,
+        "prompt": _prompt(prompt, file),
+        "cwd": str((cwd or Path.cwd()).absolute()),
+        "nickname": name,
+        "profile": profile,
+        "output_schema": None if schema is None else _schema(schema),
+        "session_mode": "new" if session is None else "resume",
+        "session_id": session,
+        "metadata": labels or None,
+        "request_key": request_key,
+        **_agent(agent, settings),
+    }
+    link = Link(home, start=not no_start)
+    spawned = link.tool("spawn_run", **arguments)
+    if detach:
+        screen.show(spawned, string(spawned["run_id"]), as_json=as_json)
+        return
+    if as_json:
+        screen.out().json(spawned)
+    raise typer.Exit(_Foreground(link, spawned, quiet=quiet, as_json=as_json).code())
+
+
+def _prompt(words: list[str] | None, file: Path | None) -> str:
+    if words and words != ["-"]:
+        if file is not None:
+            raise CommandError("give the prompt as words or as --file, not both", USAGE)
+        return " ".join(words)
+    if file is not None and str(file) != "-":
+        return options.read_file(file)
+    if sys.stdin.isatty():
+        raise CommandError("give a prompt: as words, with --file, or on stdin", USAGE)
+    said = sys.stdin.read()
+    if not said.strip():
+        raise CommandError("the prompt on stdin is empty", USAGE)
+    return said
+
+
+def _schema(path: Path) -> JsonObject:
+    return options.json_object(options.read_file(path), f"--schema {path}")
+
+
+def _agent(said: str, settings: JsonObject) -> dict[str, Any]:
+    """The arguments that say which agent, with the settings of its run."""
+    found = references.agent_arguments(said)
+    config = {key: value for key, value in settings.items() if value is not None}
+    config |= as_object(found.get("backend_config"))
+    return {**found, "backend_config": config or None}
+
+
+class _Foreground:
+    """One run at a terminal or in a script, from its start to an exit code."""
+
+    def __init__(self, link: Link, spawned: JsonObject, *, quiet: bool, as_json: bool) -> None:
+        self._link = link
+        self._id = string(spawned["run_id"])
+        self._name = plain.line(string(spawned["agent_name"]))
+        self._as_json = as_json
+        self._quiet = quiet
+        self._progress = Progress(screen.err(), quiet=quiet or as_json)
+        self._following = Following(link, self._id, self._tell)
+        self._leaving = False
+
+    def code(self) -> int:
+        if not (self._quiet or self._as_json):
+            self._progress.say(f"run {self._id} ({self._name})")
+        while True:
+            try:
+                self._progress.start()
+                status = self._following.until_still()
+                self._progress.stop()
+                if status in ENDS:
+                    return self._end(status)
+                if not screen.person_there():
+                    return self._left_waiting()
+                self._following.ask(self._progress.say)
+            except KeyboardInterrupt:
+                self._progress.stop()
+                if not self._goes_on():
+                    return self._detached()
+            except LaterError:
+                return self._left_waiting()
+            finally:
+                self._progress.stop()
+
+    def _tell(self, event: JsonObject) -> None:
+        if self._as_json:
+            screen.out().json(event)
+        self._progress.tell(event)
+
+    def _goes_on(self) -> bool:
+        """What the person wants after Ctrl+C; a second one leaves at once."""
+        if self._leaving or not screen.person_there():
+            return False
+        try:
+            wish = asking.with_run()
+            if wish == "cancel":
+                self._leaving = True  # whoever presses it again does not want to wait
+                self._link.tool("cancel_run", run_id=self._id)
+        except (KeyboardInterrupt, LaterError):
+            return False
+        return wish != "detach"
+
+    def _end(self, status: str) -> int:
+        whole = self._following.whole()
+        if self._as_json:
+            screen.out().json(whole)
+        elif status == "completed":
+            _print_answer(as_object(whole.get("result")))
+        else:
+            # Told already, unless quiet; a script that reads stderr finds it in the last line.
+            error = as_object(whole.get("error"))
+            why = plain.line(string(error.get("message")) or string(whole.get("summary")), 400)
+            reason = f" ({plain.line(string(error['reason']))})" if error.get("reason") else ""
+            self._progress.say(f"a2a-gateway: run {self._id} {status}: {why}{reason}")
+        return ENDS[status]
+
+    def _left_waiting(self) -> int:
+        whole = self._following.whole()
+        if self._as_json:
+            screen.out().json(whole)
+        for request in objects(whole.get("pending")):
+            for one in portrait.pending(whole, request):
+                self._progress.say(one)
+        if not whole.get("pending"):
+            self._progress.say(f"log in, then: a2a-gateway runs answer {self._id} --text done")
+        self._progress.say(f"a2a-gateway: run {self._id} waits for an answer")
+        return NEEDS_INPUT
+
+    def _detached(self) -> int:
+        self._progress.say(
+            f"run {self._id} goes on: a2a-gateway runs tail -f {self._id} follows it, "
+            f"a2a-gateway runs cancel {self._id} stops it"
+        )
+        return DETACHED
+
+
+def _print_answer(result: JsonObject) -> None:
+    """What was asked for, whole: the structured output where there is one."""
+    if "structured_output" in result:
+        screen.out().raw((json.encode(result["structured_output"]) + "\n").encode())
+        return
+    text = string(result.get("final_response"))
+    screen.out().raw(json.utf8(text if text.endswith("\n") else text + "\n"))

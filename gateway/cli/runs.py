@@ -1,0 +1,299 @@
+"""`a2a-gateway runs …`: the runs that are kept, looked at, answered, continued and stopped.
+
+Knows the tools by their arguments; the gateway checks them.
+"""
+
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gateway.cli import asking, completion, options, plain, portrait, screen
+from gateway.cli.asking import LaterError
+from gateway.cli.errors import DETACHED, ENDS, EXIT_CODES, NEEDS_INPUT, USAGE, CommandError
+from gateway.cli.following import Following, whole_run
+from gateway.cli.link import Link
+from gateway.cli.narration import Narrator
+from gateway.cli.options import CwdOption, HomeOption, JsonOption, LinesOption, NoStartOption
+from gateway.cli.options import RunArgument as RunName
+from gateway.cli.plain import objects, string
+from gateway.cli.references import BACKENDS, REMOTE, find_run, run_arguments
+from gateway.core.json import JsonObject, as_object
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help=f"Runs: list, look, follow, answer, go on, stop.\n\n{EXIT_CODES}",
+)
+
+
+@app.command("list")
+def list_(  # noqa: PLR0913 - each is an option
+    status: Annotated[str | None, typer.Option("--status", "-s", help="queued, running, …")] = None,
+    agent: Annotated[
+        str | None,
+        typer.Option("--agent", "-a", help="Agent.", autocompletion=completion.agents),
+    ] = None,
+    cwd: Annotated[Path | None, typer.Option(help="Exactly this folder.")] = None,
+    session: Annotated[str | None, typer.Option(help="Session (id).")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the agent in its folder.")] = None,
+    label: Annotated[list[str] | None, typer.Option("--label", "-l", metavar="K=V")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Most runs.")] = 20,
+    skip: Annotated[int, typer.Option(min=0, help="Runs to leave out first: the next page.")] = 0,
+    home: HomeOption = None,
+    no_start: NoStartOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Runs, newest first. The short id is the end of the id; any command takes it."""
+    filters: dict[str, Any] = {
+        "status": status,
+        "cwd": None if cwd is None else str(cwd.absolute()),
+        "session_id": session,
+        "agent_name": name,
+        "backend": None if agent is None else BACKENDS.get(agent, REMOTE),
+    }
+    link = Link(home, start=not no_start)
+    found = _matching(link.runs(**filters), agent, options.pairs(label, "--label"))
+    page = list(islice(found, skip, skip + limit + 1))
+    shown, more = page[:limit], len(page) > limit
+    if as_json:
+        screen.out().json({"runs": shown, "has_more": more})
+        return
+    now = datetime.now(UTC)
+    if shown:
+        screen.out().table(portrait.COLUMNS, [portrait.row(run, now) for run in shown])
+    else:
+        screen.err().say("no runs" if not skip else "no more runs")
+    if more:
+        screen.err().say(f"more: --skip {skip + limit}")
+
+
+def _matching(
+    runs: Iterator[JsonObject], agent: str | None, labels: dict[str, str]
+) -> Iterator[JsonObject]:
+    """What the tool's own filters do not tell apart."""
+    for run in runs:
+        known = as_object(run.get("metadata"))
+        right = agent in (None, REMOTE) or agent in BACKENDS or portrait.agent_of(run) == agent
+        if right and labels.items() <= known.items():
+            yield run
+
+
+@app.command()
+def show(
+    run: RunName,
+    cwd: CwdOption = None,
+    home: HomeOption = None,
+    no_start: NoStartOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """One run: its state, what it asks and how to answer, its outcome."""
+    link = Link(home, start=not no_start)
+    whole = whole_run(link, **run_arguments(link, run, cwd))
+    if as_json:
+        screen.out().json(whole)
+        return
+    for line in portrait.whole(whole, datetime.now(UTC)):
+        screen.out().say(line)
+
+
+@app.command()
+def tail(
+    run: RunName,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Until the run ends.")] = False,
+    after: Annotated[int, typer.Option(min=0, help="Events after this number only.")] = 0,
+    brief: Annotated[bool, typer.Option("--brief", "-b", help="Cut long output.")] = False,
+    cwd: CwdOption = None,
+    home: HomeOption = None,
+    no_start: NoStartOption = False,
+    as_json: LinesOption = False,
+) -> None:
+    """What a run did, from its first event on; with -f what it does, until its end.
+
+    With -f the exit code is that of the run's end.
+    """
+    link = Link(home, start=not no_start)
+    found = find_run(link, run, cwd)
+    tell = screen.out().json if as_json else _teller(brief=brief)
+    following = Following(link, string(found["run_id"]), tell, after=after)
+    try:
+        if follow:
+            raise typer.Exit(ENDS[following.until_ended()])
+        while following.page(wait_ms=0)["has_more"]:
+            pass
+    except KeyboardInterrupt:
+        raise typer.Exit(DETACHED) from None
+    if not as_json:
+        for request in objects(found.get("pending")):
+            for line in portrait.pending(found, request):
+                screen.err().say(line)
+
+
+def _teller(*, brief: bool) -> Any:
+    narrator, out = Narrator(brief=brief), screen.out()
+
+    def tell(event: JsonObject) -> None:
+        if (entry := narrator.entry(event)) is not None:
+            clock = plain.line(string(event.get("ts")))[11:19]
+            out.tell(entry, f"{event.get('seq'):>5} {clock} ")
+
+    return tell
+
+
+@app.command()
+def answer(  # noqa: PLR0913 - each is an option
+    run: RunName,
+    request_id: Annotated[str | None, typer.Argument(help="Needed when several wait.")] = None,
+    option: Annotated[str | None, typer.Option("--option", "-o", help="An option's id.")] = None,
+    text: Annotated[
+        str | None, typer.Option("--text", "-t", help="An answer in words, or a denial's reason.")
+    ] = None,
+    answers: Annotated[
+        str | None, typer.Option(help="JSON: answers by question id, or a list of whole answers.")
+    ] = None,
+    cwd: CwdOption = None,
+    home: HomeOption = None,
+    no_start: NoStartOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Answer what a run waits for; asked at the terminal when nothing is given."""
+    link = Link(home, start=not no_start)
+    found = find_run(link, run, cwd)
+    run_id = string(found["run_id"])
+    if option is None and text is None and answers is None:
+        _answer_at_the_terminal(link, found, request_id)
+        return
+    given = _given(found, request_id, option, text, answers)
+    done = link.tool("continue_run", run_id=run_id, **given)
+    screen.show(done, f"run {run_id}: {plain.line(string(done.get('did')))}", as_json=as_json)
+
+
+def _given(
+    run: JsonObject,
+    request_id: str | None,
+    option: str | None,
+    text: str | None,
+    answers: str | None,
+) -> dict[str, Any]:
+    """The arguments of continue_run that say this. Raises: CommandError."""
+    known = [string(request.get("request_id")) for request in objects(run.get("pending"))]
+    if string(run.get("status")) not in ("input_required", "auth_required"):
+        status = plain.line(string(run.get("status")))
+        raise CommandError(
+            f"run {run['run_id']} is {status} and asks nothing; runs continue tells it more"
+        )
+    if request_id is None and option is None and answers is None:
+        return {"text": text}
+    if request_id is None:
+        if len(known) != 1:
+            raise CommandError(
+                f"name the request; pending: {', '.join(map(plain.line, known)) or 'none'}"
+            )
+        request_id = known[0]
+    said: dict[str, Any] = {"request_id": request_id, "option": option, "message": text}
+    if answers is not None:
+        said["answers"] = options.json_object(answers, "--answers")
+    return {"answer": {key: value for key, value in said.items() if value is not None}}
+
+
+def _answer_at_the_terminal(link: Link, run: JsonObject, request_id: str | None) -> None:
+    requests = [
+        request
+        for request in objects(run.get("pending"))
+        if request_id in (None, request.get("request_id"))
+    ]
+    if not requests:
+        known = ", ".join(
+            plain.line(string(one.get("request_id"))) for one in objects(run.get("pending"))
+        )
+        raise CommandError(f"run {run['run_id']} has no such request; pending: {known or 'none'}")
+    if not screen.person_there():
+        for line in portrait.pending(run, requests[0]):
+            screen.err().say(line)
+        raise CommandError("no terminal to ask at; give --option, --text or --answers", NEEDS_INPUT)
+    try:
+        for request in requests:
+            for line in portrait.question(request):
+                screen.err().say(line)
+            said = asking.answer_to(request)
+            link.tool("continue_run", run_id=run["run_id"], answer=said)
+    except (KeyboardInterrupt, LaterError):
+        raise typer.Exit(NEEDS_INPUT) from None
+    screen.out().say(f"run {run['run_id']}: answered")
+
+
+@app.command("continue")
+def continue_(
+    run: RunName,
+    text: Annotated[list[str] | None, typer.Argument(metavar="TEXT…")] = None,
+    request_key: Annotated[
+        str | None, typer.Option(help="Repeated under it, it is done once.")
+    ] = None,
+    cwd: CwdOption = None,
+    home: HomeOption = None,
+    no_start: NoStartOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell a running run something, or go on in an ended run's session with a new run.
+
+    Prints the id of the run that goes on. The text is also taken from stdin.
+    """
+    said = " ".join(text or ())
+    if not said and not sys.stdin.isatty():
+        said = sys.stdin.read()
+    if not said.strip():
+        raise CommandError("say something: a2a-gateway runs continue RUN TEXT", USAGE)
+    link = Link(home, start=not no_start)
+    found = run_arguments(link, run, cwd)
+    done = link.tool("continue_run", text=said, request_key=request_key, **found)
+    screen.show(done, string(done["run_id"]), as_json=as_json)
+
+
+@app.command()
+def cancel(
+    run: RunName,
+    cwd: CwdOption = None,
+    home: HomeOption = None,
+    no_start: NoStartOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Stop a run. Waits up to 5 s for its agent to confirm."""
+    link = Link(home, start=not no_start)
+    done = link.tool("cancel_run", **run_arguments(link, run, cwd))
+    confirmed = done.get("cancelled_at") is not None
+    word = "cancelled" if confirmed else "asked to stop; its agent has not confirmed yet"
+    screen.show(done, f"run {done['run_id']} {word}", as_json=as_json)
+
+
+@app.command()
+def artifact(
+    run: RunName,
+    seq: Annotated[int, typer.Argument(min=1, help="Number of the event.")],
+    pointer: Annotated[str, typer.Argument(help="Field of its data, such as /output.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write instead of stdout.")
+    ] = None,
+    cwd: CwdOption = None,
+    home: HomeOption = None,
+    no_start: NoStartOption = False,
+) -> None:
+    """The whole of a field that an event cut."""
+    link = Link(home, start=not no_start)
+    run_id = string(find_run(link, run, cwd)["run_id"])
+    pieces = link.payload(run_id, seq, pointer)
+    first = next(pieces, b"")  # a refusal makes no file
+    if output is None:
+        for piece in (first, *pieces):
+            screen.out().raw(piece)
+        return
+    try:
+        with output.open("wb") as file:
+            file.write(first)
+            for piece in pieces:
+                file.write(piece)
+    except OSError as exc:
+        raise CommandError(f"{output} cannot be written: {exc.strerror}") from exc
