@@ -55,6 +55,15 @@ def dump(value: object) -> bytes:
     return orjson.dumps(value)
 
 
+def pretty(value: object) -> bytes:
+    """`encode` for people, in UTF-8: two spaces a level, a newline at the end."""
+    option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    try:
+        return orjson.dumps(value, option=option)
+    except TypeError:
+        return orjson.dumps(_whole_characters(value), option=option)
+
+
 def decode(text: str | bytes) -> Any:
     """The value of a JSON text. Raises: ValueError when it is not JSON."""
     return orjson.loads(text)

@@ -54,6 +54,9 @@ class LiveRuns:
     def active(self, run_id: str) -> Live | None:
         return self._active.get(run_id)
 
+    def all_active(self) -> list[Run]:
+        return [live.run for live in self._active.values()]
+
     def track(self, run: Run) -> Run:
         """Remember an active run; what is known here already is at least as new."""
         if (known := self.find(run.id)) is not None:

@@ -38,6 +38,7 @@ class RunLog:
         self._ownership = Ownership(engine)
         self._owner: str | None = None
         self._live = LiveRuns()
+        self._heard: Callable[[Append], None] | None = None
         self.log_id = log_id
         self.outbox = Outbox(engine)
         self.masking = Masking(mask)
@@ -52,6 +53,10 @@ class RunLog:
     def wake(self) -> None:
         """Let everybody who waits for an active run look at it as it is."""
         self._live.wake()
+
+    def on_append(self, heard: Callable[[Append], None] | None) -> None:
+        """Call `heard` with each append of this process that is durable: at once, on the loop."""
+        self._heard = heard
 
     # -- runs ------------------------------------------------------------------------------------
 
@@ -114,6 +119,17 @@ class RunLog:
         """The durable record of a run that is active here or ended a moment ago."""
         live = self._live.find(run_id)
         return None if live is None else live.run
+
+    def active(self) -> list[Run]:
+        """The runs that are active in this process."""
+        return self._live.all_active()
+
+    async def ended(self, since: int, after: str, limit: int) -> list[Run]:
+        """Runs that ended from `since` on (unix microseconds), in the order of their end; of those
+        at `since` itself the ones whose id comes behind `after`."""
+        return await self._engine.read(
+            lambda connection: statements.read_ended(connection, since, after, limit)
+        )
 
     async def session(self, session_id: str) -> Session | None:
         return await self._engine.read(
@@ -181,6 +197,8 @@ class RunLog:
                 self.forget(after.id)
             return
         self._live.advance(after, [entry.recorded for entry in write.entries])
+        if self._heard is not None:
+            self._heard(write)
         if after.terminal:
             self.masking.forget(after.id)
         if write.entries:  # an append may move `remote` alone; who waits, waits for an event

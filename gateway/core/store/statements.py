@@ -37,6 +37,14 @@ def runs_of(connection: sa.Connection, found: Iterable[Any]) -> list[Run]:
     return [rows.run_of(row, artifacts.get(row["id"], ())) for row in whole]
 
 
+def read_ended(connection: sa.Connection, since: int, after: str, limit: int) -> list[Run]:
+    """Runs in the order of their end, from (`since`, `after`) on: time and id of the last one seen."""
+    end = runs.c.completed_at
+    behind = sa.or_(end > since, runs.c.id > after)
+    query = WHOLE_RUN.where(end >= since, behind).order_by(end, runs.c.id).limit(limit)
+    return runs_of(connection, connection.execute(query).mappings())
+
+
 def read_events(
     connection: sa.Connection, run_id: str, after: int, limit: int, types: Sequence[str]
 ) -> list[Recorded]:

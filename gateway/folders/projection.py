@@ -1,0 +1,221 @@
+"""One run's folder, brought up to what the log says, a bounded step at a time.
+
+Knows the log's records and the files; no thread and no other run. The order of the files: an
+event's payloads before its line, session and result before the `run.json` that shows the end.
+"""
+
+import hashlib
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Final
+
+from gateway.core import json, redact
+from gateway.core.record import Run
+from gateway.core.redact import Payload
+from gateway.core.status import RunStatus
+from gateway.core.store.entry import Entry
+from gateway.folders import payload_files
+from gateway.folders.directory import Directory
+from gateway.folders.documents import (
+    HAS_REFS,
+    EventLines,
+    result_document,
+    run_document,
+    session_document,
+)
+from gateway.folders.journal import Journal, Position
+from gateway.folders.source import Source
+
+ROOT: Final = ".nanobot-orchestrator"
+STEP_EVENTS: Final = 500  # events of one step that come from the log
+STEP_BYTES: Final = 4 * 1024 * 1024  # of payloads, after which a step ends
+# `run.json` of a run that goes on is written when its status changes, and else once in this time;
+# the whole prompt is in it, so a larger one is written less often.
+RENEW_S: Final = 1.0
+RENEW_BYTES: Final = 64 * 1024  # of run.json per RENEW_S
+KNOWN_MAX: Final = 4096  # runs whose files need no look; others are looked at again
+_SAFE: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """A run as it is now, the events that brought it there as far as they are at hand, and whether
+    its session learned something."""
+
+    run: Run
+    entries: tuple[Entry, ...] = ()
+    session: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class _Known:
+    """What was written of a run: where its events end, and what its run.json shows."""
+
+    position: Position
+    status: RunStatus | None = None
+    shown_seq: int = -1
+    renew_at: float = 0.0  # monotonic seconds
+    session_due: bool = True
+    lines: EventLines
+
+
+class Projection:
+    """Writes the folders. `step` raises OSError and source.SourceError; then it is called again."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+
+    def step(self, moved: Moved, *, now: bool = False) -> float | None:
+        """Write some of what is new. None: all is written; else seconds until there is more to do.
+
+        `now`: run.json is written whenever it is behind.
+        """
+        run = moved.run
+        known = self._known.get(run.id)
+        with _opened(run, new=known is None) as (root, folder):
+            position = None if known is None else known.position
+            with Journal.of(folder, run.id, position) as journal:
+                if known is None:
+                    self._check(run, journal)
+                    known = _Known(position=journal.position, lines=EventLines(run))
+                    self._known[run.id] = known
+                wrote = self._write_events(moved, folder, journal, known)
+                known.position = journal.position
+            if wrote and known.position.seq < run.last_seq:
+                return 0.0
+            left = self._write_documents(moved, root, folder, known, now=now)
+        if run.terminal:
+            self._known.pop(run.id, None)
+        elif len(self._known) > KNOWN_MAX:
+            self._known.popitem(last=False)
+        return left
+
+    def forget(self, run_id: str) -> None:
+        """Look at the files again before the next step."""
+        self._known.pop(run_id, None)
+
+    def _check(self, run: Run, journal: Journal) -> None:
+        """A file that says more than the log is of another log (a database that was restored)."""
+        if journal.seq > run.last_seq:
+            current = self._source.run(run.id)
+            if current is not None and journal.seq > current.last_seq:
+                journal.begin_anew()
+
+    # -- events ----------------------------------------------------------------------------------
+
+    def _write_events(
+        self, moved: Moved, folder: Directory, journal: Journal, known: _Known
+    ) -> bool:
+        """False when there was nothing to write: the rest, if any, is no longer kept."""
+        lines: list[bytes] = []
+        seq, spent = journal.seq, 0
+        for entry in self._next(moved, seq):
+            event = entry.recorded
+            if HAS_REFS in event.data:
+                payloads = entry.payloads or self._source.payloads(moved.run.id, event.seq)
+                spent += _write_payloads(folder, entry, payloads)
+            lines.append(known.lines.line(event))
+            seq = event.seq
+            if spent > STEP_BYTES:
+                break
+        if lines:
+            journal.append(b"".join(lines), seq)
+        return bool(lines)
+
+    def _next(self, moved: Moved, seq: int) -> Sequence[Entry]:
+        """The events behind `seq`: those at hand when none is missing, else some from the log."""
+        if seq >= moved.run.last_seq:
+            return ()
+        fresh = [entry for entry in moved.entries if entry.recorded.seq > seq]
+        if fresh and fresh[-1].recorded.seq - seq == len(fresh):
+            return fresh
+        found = self._source.events(moved.run.id, seq, STEP_EVENTS)
+        return [Entry(recorded=event) for event in found]
+
+    # -- documents -------------------------------------------------------------------------------
+
+    def _write_documents(
+        self, moved: Moved, root: Directory, folder: Directory, known: _Known, *, now: bool
+    ) -> float | None:
+        run, at = moved.run, time.monotonic()
+        known.session_due |= moved.session
+        if known.session_due or run.terminal:
+            self._write_session(root, run.context_id)
+            known.session_due = False
+        if run.last_seq == known.shown_seq:
+            return None
+        if run.status is known.status and not now and at < known.renew_at:
+            return known.renew_at - at
+        result = None
+        if run.terminal:
+            result = result_document(run, self._made(run))
+            folder.replace("result.json", json.pretty(result))
+        content = json.pretty(run_document(run, result))
+        folder.replace("run.json", content)
+        known.status, known.shown_seq = run.status, run.last_seq
+        known.renew_at = at + RENEW_S * (1 + len(content) // RENEW_BYTES)
+        return None
+
+    def _write_session(self, root: Directory, session_id: str) -> None:
+        session = self._source.session(session_id)
+        if session is None:
+            return
+        name = session_id
+        if not _SAFE.fullmatch(name):  # an A2A caller may name its context as it likes
+            name = hashlib.sha256(name.encode()).hexdigest()[:32]
+        with root.inside("sessions") as sessions:
+            sessions.replace(f"{name}.json", json.pretty(session_document(session)))
+
+    def _made(self, run: Run) -> dict[int, json.JsonObject]:
+        """The data of the events that hold the run's artifacts."""
+        made: dict[int, json.JsonObject] = {}
+        for item in run.result.artifacts if run.result is not None else ():
+            seq = item.get("seq", 0)
+            for event in self._source.events(run.id, seq - 1, 1):
+                if event.seq == seq:
+                    made[seq] = json.decode_object(event.data)
+        return made
+
+
+@contextmanager
+def _opened(run: Run, *, new: bool) -> Generator[tuple[Directory, Directory]]:
+    """The root of a project's run folders and the folder of a run in it."""
+    with Directory.at(run.request.cwd or "") as cwd, cwd.inside(ROOT) as root:
+        if new:
+            root.provide(".gitignore", b"*\n")
+        with root.inside("runs") as runs, runs.inside(run.id) as folder:
+            yield root, folder
+
+
+def _write_payloads(folder: Directory, entry: Entry, payloads: Sequence[Payload]) -> int:
+    """The files of what was split off an event; how many bytes they have."""
+    event, spent = entry.recorded, 0
+    refs = redact.refs_of(json.decode_object(event.data))
+    payloads = [payload for payload in payloads if payload.pointer in refs]
+    bases = payload_files.file_bases([payload.pointer for payload in payloads])
+    chunks: dict[str, list[tuple[str, int]]] = {}
+    name = payload_files.folder_of(event.seq, event.type)
+    with folder.inside("artifacts") as artifacts, artifacts.inside(name) as here:
+        for payload in payloads:
+            written = chunks.setdefault(payload.pointer, [])
+            for file, piece in payload_files.chunk_files(bases[payload.pointer], payload):
+                here.replace(file, piece)
+                written.append((file, len(piece)))
+                spent += len(piece)
+        listed = payload_files.manifest(event.seq, event.type, refs, chunks)
+        here.replace(payload_files.MANIFEST, json.pretty(listed))
+    return spent
+
+
+def merged(earlier: Moved, later: Moved) -> Moved:
+    """Both as one."""
+    return replace(
+        later,
+        entries=earlier.entries + later.entries,
+        session=earlier.session or later.session,
+    )
