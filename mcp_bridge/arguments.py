@@ -224,6 +224,7 @@ class ListRuns(Arguments):
     cwd: Annotated[str, Field(description="Exactly this folder.")] | None = None
     agent_name: Text | None = None
     session_id: Text | None = None
+    parent_run_id: Text | None = None
     limit: Annotated[int, Field(ge=1, le=200, description="Most runs; default 20.")] = LIST_LIMIT
     cursor: Annotated[Text, Field(description="next_cursor of the last answer.")] | None = None
     max_bytes: MaxBytes = RESULT_BYTES

@@ -23,7 +23,7 @@ from mcp_bridge.arguments import (
     SpawnRun,
 )
 from mcp_bridge.schemas import Arguments, input_schema, output_schema
-from mcp_bridge.tools import Beat, Runs
+from mcp_bridge.tools import Call, Runs
 
 INSTRUCTIONS: Final = """\
 Runs of coding agents (Codex, Claude Code, remote A2A agents) that work in a folder on their own.
@@ -54,7 +54,7 @@ class Tool(Generic[A]):
     description: str
     arguments: type[A]
     result: Any  # a TypedDict
-    run: Callable[[Runs, A, Beat], Awaitable[Mapping[str, Any]]]
+    run: Callable[[Runs, A, Call], Awaitable[Mapping[str, Any]]]
     annotations: ToolAnnotations
     meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
@@ -92,7 +92,7 @@ TOOLS: Final[tuple[Tool[Any], ...]] = (
         "and is kept: list_runs finds it again.",
         arguments=SpawnRun,
         result=results.SpawnedRun,
-        run=lambda runs, arguments, _: runs.spawn_run(arguments),
+        run=lambda runs, arguments, call: runs.spawn_run(arguments, call.within),
         annotations=_writes(),
         meta=_LOAD,
     ),
@@ -116,7 +116,7 @@ TOOLS: Final[tuple[Tool[Any], ...]] = (
         "are cut are listed in data.artifact_refs for get_event_artifact.",
         arguments=PollEvents,
         result=results.EventsPage,
-        run=lambda runs, arguments, beat: runs.poll_events(arguments, beat),
+        run=lambda runs, arguments, call: runs.poll_events(arguments, call.beat),
         annotations=_reads(open_world=True),
         meta={**_LOAD, **_LONG},
     ),
@@ -136,7 +136,7 @@ TOOLS: Final[tuple[Tool[Any], ...]] = (
         "Give text, answer or input_message; next call poll_events.",
         arguments=ContinueRun,
         result=results.ContinuedRun,
-        run=lambda runs, arguments, _: runs.continue_run(arguments),
+        run=lambda runs, arguments, call: runs.continue_run(arguments, call.within),
         annotations=_writes(),
         meta=_LOAD,
     ),

@@ -7,6 +7,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from mcp_bridge.within import RUN_VARIABLES
+
 NAME: Final = "a2a-gateway"
 START_S: Final = 30  # a cold gateway on a loaded machine
 CALL_S: Final = 120  # poll_events waits at most 30 s
@@ -18,6 +20,7 @@ CODEX_ENV_VARS: Final = (
     "ANTHROPIC_API_KEY",
     "CLAUDE_CONFIG_DIR",
     "XDG_STATE_HOME",
+    *RUN_VARIABLES,
 )
 
 

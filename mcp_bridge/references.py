@@ -1,5 +1,6 @@
 """The run that a call means: by its id, or the current run of an agent by its name."""
 
+from dataclasses import replace
 from typing import Final
 
 from gateway.core.record import Run
@@ -26,10 +27,11 @@ async def find_run(tasks: Tasks, principal: str, reference: RunReference) -> Run
     if reference.run_id is not None:
         return await tasks.get(principal, reference.run_id)
     name = reference.agent_name or ""
-    found: list[list[Run]] = []
-    for statuses in _ORDER:
-        query = RunQuery(nickname=name, cwd=reference.cwd, statuses=statuses, limit=_LOOK)
-        found.append((await tasks.list_runs(principal, query)).runs)
+    found = await _named(tasks, principal, RunQuery(nickname=name, cwd=reference.cwd, limit=_LOOK))
+    if not any(found):  # a session without a name goes by its id
+        found = await _named(
+            tasks, principal, RunQuery(context_id=name, cwd=reference.cwd, limit=_LOOK)
+        )
     where = f" in cwd {reference.cwd}" if reference.cwd else ""
     everywhere = {run.request.cwd for runs in found for run in runs}
     if not everywhere:
@@ -38,3 +40,11 @@ async def find_run(tasks: Tasks, principal: str, reference: RunReference) -> Run
         raise RefusedError(f"agent_name is ambiguous across multiple cwd values: {name}; give cwd")
     current = next(runs for runs in found if runs)
     return max(current, key=lambda run: run.updated_at)
+
+
+async def _named(tasks: Tasks, principal: str, query: RunQuery) -> list[list[Run]]:
+    """The runs of a name, for each group of _ORDER."""
+    return [
+        (await tasks.list_runs(principal, replace(query, statuses=statuses))).runs
+        for statuses in _ORDER
+    ]

@@ -25,13 +25,16 @@ RequestId = int | str
 class Relay:
     """One client's side of the gateway."""
 
-    def __init__(self, gateway: Gateway, out: BinaryIO) -> None:
+    def __init__(
+        self, gateway: Gateway, out: BinaryIO, run: Callable[[], str | None] = lambda: None
+    ) -> None:
+        """`run` tells from within which run the client asks, if any."""
         self._gateway = gateway
         self._out = out
         self._writing = threading.Lock()
         self._calls: dict[RequestId, Exchange] = {}
         self._changed = threading.Condition()
-        self._handshake = Handshake()
+        self._handshake = Handshake(run)
 
     def serve(self, lines: Iterable[bytes]) -> None:
         """Relay until the client closes its end."""

@@ -7,9 +7,8 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict  # pydantic reads NotRequired from this one before 3.12
 
+from gateway.core.continuing import Did
 from gateway.core.json import JsonObject
-
-Did = Literal["answered", "steered", "resumed", "attached"]
 
 
 class SpawnedRun(TypedDict):
@@ -37,7 +36,7 @@ class RunResult(TypedDict):
 
 
 class RunView(TypedDict):
-    """A run as list_runs shows it."""
+    """A run as list_runs shows it. `parent_run_id`: the run from within which it was asked for."""
 
     run_id: str
     status: str
@@ -50,13 +49,15 @@ class RunView(TypedDict):
     started_at: str
     updated_at: str
     completed_at: NotRequired[str]
+    parent_run_id: NotRequired[str]
     cwd: str | None
     metadata: JsonObject
     remote_ref: JsonObject | None
 
 
 class WholeRun(RunView):
-    """A run as get_run shows it."""
+    """A run as get_run shows it. Queued: its place, 1 is next, and the run of its session that has
+    the turn."""
 
     pending: list[JsonObject]
     result: NotRequired[RunResult]
@@ -64,6 +65,7 @@ class WholeRun(RunView):
     usage: NotRequired[JsonObject]
     cancel_requested_at: NotRequired[str]
     queue_place: NotRequired[int]
+    blocked_by: NotRequired[str]
 
 
 class RunEvent(TypedDict):

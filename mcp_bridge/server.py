@@ -21,6 +21,7 @@ from mcp.types import (
     PaginatedRequestParams,
     TextContent,
 )
+from starlette.requests import Request
 from starlette.routing import BaseRoute
 
 from gateway.core import json
@@ -30,7 +31,8 @@ from mcp_bridge.catalog import INSTRUCTIONS, TOOLS
 from mcp_bridge.errors import RefusedError, text_of
 from mcp_bridge.placement import Backends
 from mcp_bridge.schemas import read_arguments
-from mcp_bridge.tools import Runs
+from mcp_bridge.tools import Call, Runs
+from mcp_bridge.within import PARENT_HEADER, checked
 
 NAME: Final = "a2a-gateway"
 PATH: Final = "/mcp"
@@ -100,7 +102,14 @@ async def _run(
     if tool is None:
         known = ", ".join(tool.name for tool in TOOLS)
         raise RefusedError(f"no tool {name[:64]!r}; the tools are {known}")
-    return await tool.run(runs, read_arguments(tool.arguments, name, arguments), _beat_of(context))
+    call = Call(beat=_beat_of(context), within=_within(context))
+    return await tool.run(runs, read_arguments(tool.arguments, name, arguments), call)
+
+
+def _within(context: _Context) -> str | None:
+    """The run whose agent calls, by the header that the relay makes of its environment."""
+    request = context.request  # None in memory
+    return checked(request.headers.get(PARENT_HEADER)) if isinstance(request, Request) else None
 
 
 def _beat_of(context: _Context) -> Callable[[float, float, str], Awaitable[None]]:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from mcp_bridge.clients import CLIENTS, Entry
 from mcp_bridge.endpoint import HOME_VARIABLE, Gateway
 from mcp_bridge.relay import Relay
+from mcp_bridge.within import within
 
 # Another distribution, mcp-bridge, ships a package of this name; its modules have no such mark.
 PRODUCT: Final = "a2a-gateway"
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None, command: Sequence[str] | None = None
         return 0
     gateway = Gateway(environ, url=arguments.gateway, token_file=token_file, command=command)
     with suppress(KeyboardInterrupt):
-        Relay(gateway, sys.stdout.buffer).serve(sys.stdin.buffer)
+        Relay(gateway, sys.stdout.buffer, within(environ)).serve(sys.stdin.buffer)
     os._exit(0)  # calls under way have no reader any more; their threads need no farewell
 
 

@@ -3,13 +3,14 @@
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from gateway.core.clock import iso
-from gateway.core.errors import NotCancelableError, RunEndedError
-from gateway.core.extension import CodingRequest
+from gateway.core.continuing import Continued, Word, go_on
+from gateway.core.errors import NotCancelableError
+from gateway.core.extension import CodingRequest, Parent
 from gateway.core.json import as_object
-from gateway.core.messages import Message
 from gateway.core.outcomes import EventPage
 from gateway.core.record import Run
 from gateway.core.redact import refs_of
@@ -26,14 +27,12 @@ from mcp_bridge.arguments import (
     PollEvents,
     SpawnRun,
 )
-from mcp_bridge.errors import RefusedError
 from mcp_bridge.placement import Backends, place
 from mcp_bridge.references import find_run
 from mcp_bridge.results import (
     ArtifactSlice,
     CancelledRun,
     ContinuedRun,
-    Did,
     EventsPage,
     RunEvent,
     RunsPage,
@@ -48,22 +47,33 @@ _ENVELOPE: Final = 256  # bytes of a page beside its items
 Beat: TypeAlias = Callable[[float, float, str], Awaitable[None]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What comes with a call beside its arguments."""
+
+    beat: Beat
+    within: str | None = None
+
+
 class Runs:
-    """One principal's runs, as the tools show them. Every method raises CoreError."""
+    """One principal's runs, as the tools show them. Every method raises CoreError.
+
+    `within` is the run from within which a call comes: what it starts is that run's child.
+    """
 
     def __init__(self, tasks: Tasks, backends: Backends, principal: str) -> None:
         self._tasks = tasks
         self._backends = backends
         self._principal = principal
 
-    async def spawn_run(self, arguments: SpawnRun) -> SpawnedRun:
+    async def spawn_run(self, arguments: SpawnRun, within: str | None = None) -> SpawnedRun:
         message = speech.task_of(arguments)
         placed = await place(self._tasks, self._backends, self._principal, arguments)
         sent = await self._tasks.send(
             principal=self._principal,
             agent=placed.agent,
             message=message,
-            request=_keyed(placed.request),
+            request=_keyed(placed.request, within),
             context_id=placed.context_id,
             backend=arguments.backend,
             metadata=arguments.metadata,
@@ -81,7 +91,7 @@ class Runs:
 
     async def get_run(self, arguments: GetRun) -> WholeRun:
         run = await find_run(self._tasks, self._principal, arguments)
-        whole = views.whole_run(run, self._tasks.place(run.id))
+        whole = views.whole_run(run, self._tasks.queue_state(run.id))
         if pages.size(whole) > arguments.max_bytes and run.status is RunStatus.COMPLETED:
             await self._shorten_result(run, whole)
         return pages.clip(whole, arguments.max_bytes)
@@ -127,57 +137,17 @@ class Runs:
                 return page
             await beat(waited, most, f"{run.status}: {run.summary}")
 
-    async def continue_run(self, arguments: ContinueRun) -> ContinuedRun:
+    async def continue_run(self, arguments: ContinueRun, within: str | None = None) -> ContinuedRun:
         run = await find_run(self._tasks, self._principal, arguments)
         message = speech.follow_up_of(arguments)
-        key = arguments.request_key
-        if not run.terminal or key is not None:  # a repeated call may have done its work before
-            try:
-                sent = await self._tasks.send(
-                    principal=self._principal,
-                    agent=run.agent,
-                    message=message,
-                    request=_keyed(CodingRequest(request_key=key)),
-                    run_id=run.id,
-                )
-                # A message to a run starts none: only the type says that it could.
-                did = "steered" if sent.did == "started" else sent.did
-                return _continued(sent.run, did, None)
-            except RunEndedError:
-                run = await self._tasks.get(self._principal, run.id)
-        return await self._resume(run, message, key)
-
-    async def _resume(self, run: Run, message: Message, key: str | None) -> ContinuedRun:
-        """A new run of a finished run's session, under the same settings.
-
-        The answer's form was asked of that run alone, so the schema is not inherited.
-        """
-        if speech.only_answers(message):
-            raise RunEndedError(run.id, run.status)
-        if run.status is RunStatus.REJECTED:
-            raise RefusedError(f"run {run.id} was rejected: nothing to go on with; use spawn_run")
-        request = run.request.model_copy(
-            update={
-                "request_key": key,
-                "nickname": run.nickname,
-                "run_id": None,
-                "output_schema": None,
-            }
-        )
-        sent = await self._tasks.send(
-            principal=self._principal,
-            agent=run.agent,
+        word = Word(
             message=message,
-            request=_keyed(request),
-            context_id=run.context_id,
-            backend=run.backend,
-            metadata={
-                "resumed_from_run_id": run.id,
-                "resume_reason": "continue_run_after_terminal",
-            },
+            key=arguments.request_key,
+            is_answer=speech.only_answers(message),
+            parent=_parent(within),
         )
-        did: Did = "attached" if sent.did == "attached" else "resumed"
-        return _continued(sent.run, did, run.id)
+        done = await go_on(self._tasks, run, word, by_name=arguments.run_id is None)
+        return _continued(done)
 
     async def cancel_run(self, arguments: CancelRun) -> CancelledRun:
         run = await find_run(self._tasks, self._principal, arguments)
@@ -204,6 +174,7 @@ class Runs:
             cwd=arguments.cwd,
             nickname=arguments.agent_name,
             context_id=arguments.session_id,
+            parent_id=arguments.parent_run_id,
             limit=arguments.limit,
             cursor=arguments.cursor,
         )
@@ -246,9 +217,10 @@ class Runs:
         }
 
 
-def _keyed(request: CodingRequest) -> CodingRequest:
+def _keyed(request: CodingRequest, within: str | None) -> CodingRequest:
     """The request under the caller's key, or one of our own: what is sent twice by us runs once."""
-    return request.model_copy(update={"request_key": request.request_key or str(uuid.uuid4())})
+    key = request.request_key or str(uuid.uuid4())
+    return request.model_copy(update={"request_key": key, "parent": _parent(within)})
 
 
 def _events_page(page: EventPage, arguments: PollEvents) -> EventsPage:
@@ -273,14 +245,20 @@ def _clipped(event: RunEvent, budget: int) -> RunEvent:
     return {**event, "data": pages.clip(event["data"], budget - _ENVELOPE), "clipped": True}
 
 
-def _continued(run: Run, did: Did, resumed_from: str | None) -> ContinuedRun:
+def _parent(within: str | None) -> Parent | None:
+    """The run from within which a call comes; the server knows how deep that stands."""
+    return None if within is None else Parent(run_id=within)
+
+
+def _continued(done: Continued) -> ContinuedRun:
+    run, resumed_from = done.run, done.resumed_from
     answer: ContinuedRun = {
         "run_id": run.id,
         "status": run.status.value,
         "session_id": run.context_id,
         "agent_name": views.agent_name(run),
         "mode": "live" if resumed_from is None else "resume",
-        "did": did,
+        "did": done.did,
     }
     if resumed_from is not None:
         answer["resumed_from_run_id"] = resumed_from

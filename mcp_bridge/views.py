@@ -6,14 +6,16 @@ Pure; knows no tool and no limit.
 from gateway.core import json, redact
 from gateway.core.clock import iso
 from gateway.core.json import JsonObject
+from gateway.core.life.slots import Queued
 from gateway.core.record import Run
 from gateway.core.store.entry import Recorded
 from mcp_bridge.results import RunError, RunEvent, RunResult, RunView, WholeRun
 
 
 def agent_name(run: Run) -> str:
-    """The name by which the run's agent is referred to; runs that came over A2A may have none."""
-    return run.nickname or f"agent-{run.context_id[:8]}"
+    """The name by which the run's agent is referred to; runs that came over A2A may have none, and
+    then it is their session's id (`references` takes both)."""
+    return run.nickname or run.context_id
 
 
 def remote_ref(run: Run) -> JsonObject | None:
@@ -49,10 +51,12 @@ def run_view(run: Run) -> RunView:
     }
     if run.completed_at is not None:
         view["completed_at"] = iso(run.completed_at)
+    if run.request.parent is not None:
+        view["parent_run_id"] = run.request.parent.run_id
     return view
 
 
-def whole_run(run: Run, place: int | None) -> WholeRun:
+def whole_run(run: Run, queued: Queued | None) -> WholeRun:
     whole: WholeRun = {**run_view(run), "pending": pending_of(run)}
     if run.result is not None:
         if result := result_of(run):
@@ -63,8 +67,10 @@ def whole_run(run: Run, place: int | None) -> WholeRun:
         whole["error"] = error_of(run.error.message, run.error.reason)
     if run.cancel_requested_at is not None and not run.terminal:
         whole["cancel_requested_at"] = iso(run.cancel_requested_at)
-    if place is not None:
-        whole["queue_place"] = place
+    if queued is not None:
+        whole["queue_place"] = queued.place
+        if queued.blocked_by is not None:
+            whole["blocked_by"] = queued.blocked_by
     return whole
 
 

@@ -111,6 +111,28 @@ def new_run(
     )
 
 
+# What is of one request alone; everything else holds for the session.
+_OWN: Final = ("output_schema", "request_key", "run_id", "session_id", "parent", "trace")
+# What callers say who know no settings: the predecessor's clients name their folder and ids.
+_CORRELATION: Final = {"cwd": None, "run_id": None, "session_id": None}
+
+
+def inherited(request: CodingRequest) -> CodingRequest:
+    """What the next run of a session has of the one before, unless it says otherwise.
+
+    The answer's form was asked of that run alone, and so was what it was asked for within.
+    """
+    return request.model_copy(update=dict.fromkeys(_OWN))
+
+
+def is_plain(asked: CodingRequest, message: Message) -> bool:
+    """True of a message whose sender knows nothing of our settings: then it takes none back."""
+    return URI not in message.metadata and asked.model_copy(update=_CORRELATION) == _NOTHING
+
+
+_NOTHING: Final = CodingRequest()
+
+
 def asked_of(message: Message) -> CodingRequest:
     """What a message's metadata asks for. Raises: InvalidInputError."""
     try:

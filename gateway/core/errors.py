@@ -5,6 +5,7 @@
       InvalidInputError       invalid_input        (field names what was wrong)
       RequestConflictError    request_key_conflict
       RunEndedError           run_ended
+      NotResumableError       not_resumable
       NotCancelableError      not_cancelable
       NotSteerableError       not_steerable
       AnswerRefusedError      request_gone | already_answered | ambiguous_answer | not_an_answer
@@ -61,6 +62,15 @@ class RunEndedError(CoreError):
     def __init__(self, run_id: str, status: str) -> None:
         super().__init__(
             f"run {run_id} is already {status}; send a new message in the same session instead"
+        )
+
+
+class NotResumableError(CoreError):
+    code = "not_resumable"
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(
+            f"run {run_id} was rejected: nothing to go on with; start a new one (spawn_run)"
         )
 
 

@@ -6,18 +6,11 @@ run of another principal does not exist for it.
 
 import time
 from collections.abc import AsyncGenerator
-from functools import partial
 from typing import Final, Never
 
 from gateway.core import json, redact
 from gateway.core.addresses import Screen
-from gateway.core.binding import (
-    asked_of,
-    new_run,
-    request_key,
-    session_of,
-    with_request_key,
-)
+from gateway.core.binding import asked_of, request_key, with_request_key
 from gateway.core.clock import Clock
 from gateway.core.errors import (
     FencedError,
@@ -29,13 +22,13 @@ from gateway.core.errors import (
 )
 from gateway.core.extension import CodingRequest
 from gateway.core.json import JsonObject
-from gateway.core.life.lineage import check_lineage
 from gateway.core.life.liveness import Liveness, liveness
 from gateway.core.life.slots import Queued
 from gateway.core.life.supervisor import Supervisor
 from gateway.core.messages import Message
 from gateway.core.outcomes import EventPage, Sent
 from gateway.core.record import Run, Session
+from gateway.core.starting import First, Starting
 from gateway.core.status import WAITING
 from gateway.core.store.entry import PayloadSlice, Recorded
 from gateway.core.store.listing import RunPage, RunQuery
@@ -56,6 +49,7 @@ class Tasks:
         self.screen = screen or Screen()
         self.clock = clock
         self._supervisor = supervisor
+        self._starting = Starting(log, supervisor.active, supervisor.at_turn)
 
     @property
     def active(self) -> list[Run]:
@@ -93,29 +87,27 @@ class Tasks:
         Raises: InvalidInputError, SessionConflictError, RequestConflictError, RunNotFoundError,
         RunEndedError, CancelPendingError, AnswerRefusedError, NotSteerableError.
         """
-        if not message.parts:
-            raise InvalidInputError("a message needs at least one part", "parts")
-        asked = asked_of(message) if request is None else request
         if run_id is not None:
+            if not message.parts:
+                raise InvalidInputError("a message needs at least one part", "parts")
+            asked = asked_of(message) if request is None else request
             return await self._follow_up(principal, run_id, context_id, message, asked)
-        if asked.parent is not None:
-            await check_lineage(asked.parent, context_id, partial(self._known, principal))
-        now = self.clock()
-        known = await self.log.session(context_id) if context_id else None
-        session = session_of(
-            known,
+        first = First(
             principal=principal,
             agent=agent,
             backend=backend or agent,
             context_id=context_id,
-            asked=asked,
-            at=now,
+            message=message,
+            request=request,
+            metadata=metadata or {},
         )
-        run = new_run(session, principal, message, asked, metadata or {}, at=now)
-        key = request_key(f"{principal}\n{agent}", asked, message, context_id)
-        start = self._supervisor.start
+        return await self._start(first, name=name_session)
+
+    async def _start(self, first: First, *, name: bool) -> Sent:
+        begun = await self._starting.begin(first, at=self.clock())
+        run, start = begun.run, self._supervisor.start
         try:
-            stored = await self.log.create(run, session, key, name=name_session, left=start)
+            stored = await self.log.create(run, begun.session, begun.key, name=name, left=start)
         except StorageError:
             self._supervisor.adopt(run.id)  # a commit whose answer was lost may have stored it
             raise
@@ -156,13 +148,6 @@ class Tasks:
         if run.terminal:
             raise RunEndedError(run_id, run.status)
         raise FencedError(run_id)
-
-    async def _known(self, principal: str, run_id: str) -> Run | None:
-        """A run by its id or, while it is active, by the id that its caller knows it by."""
-        if (active := self._supervisor.active(principal, run_id)) is not None:
-            return active
-        run = await self.log.get(run_id)
-        return run if run is not None and run.principal == principal else None
 
     async def _taken_up(self, principal: str, before: Run) -> Run:
         """The run once its log says that the answer or retry took effect, at most a while later.

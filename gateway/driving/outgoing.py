@@ -9,6 +9,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from gateway.core import json, messages
 from gateway.core.extension import PREDECESSOR_KEY, URI, Answer, CodingRequest, write_request
+from gateway.core.hops import one_more
 from gateway.core.json import JsonObject
 from gateway.core.messages import DataPart, Message, Part, TextPart
 from gateway.core.record import Run
@@ -32,7 +33,7 @@ def first_params(run: Run, context_id: str) -> JsonObject:
     request = run.request.model_copy(
         update={"run_id": run.id, "session_id": run.context_id, "request_key": run.id}
     )
-    metadata = {**_foreign_keys(run.message), **write_request(request)}
+    metadata = {**one_more(_foreign_keys(run.message)), **write_request(request)}
     message = Message(
         message_id=_message_id(run), role="user", parts=run.message.parts, metadata=metadata
     )
@@ -89,7 +90,7 @@ def foreign_first_params(
         message_id=_message_id(run),
         role="user",
         parts=tuple(parts),
-        metadata={**_foreign_keys(run.message), PREDECESSOR_KEY: json.merge_null(about)},
+        metadata={**one_more(_foreign_keys(run.message)), PREDECESSOR_KEY: json.merge_null(about)},
     )
     return _params(message, context_id=context_id, modes=modes, history=history)
 

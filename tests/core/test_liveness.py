@@ -145,7 +145,7 @@ class _Lines(logging.Handler):
 
 @asynccontextmanager
 async def _reports() -> AsyncGenerator[_Lines]:
-    lines, logger = _Lines(), logging.getLogger("gateway.core.life.supervisor")
+    lines, logger = _Lines(), logging.getLogger("gateway.core.life.stalls")
     logger.addHandler(lines)
     try:
         yield lines

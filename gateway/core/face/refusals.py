@@ -30,6 +30,7 @@ A2A_ERRORS: Final[Mapping[str, type[A2AError]]] = {
     "payload_not_found": TaskNotFoundError,
     "push_config_not_found": TaskNotFoundError,
     "not_cancelable": TaskNotCancelableError,
+    "not_resumable": UnsupportedOperationError,
     "run_ended": UnsupportedOperationError,
     "not_steerable": UnsupportedOperationError,
     "cancel_pending": UnsupportedOperationError,

@@ -77,6 +77,11 @@ class Owner:
     def run(self) -> Run:
         return self.writer.run
 
+    @property
+    def is_cancelled(self) -> bool:
+        """A cancel was accepted, or the deadline has passed."""
+        return self._cancelled
+
     # -- its work --------------------------------------------------------------------------------
 
     async def work(self) -> None:

@@ -29,6 +29,15 @@ class Queued:
     place: int
     blocked_by: str | None = None
 
+    @property
+    def text(self) -> str:
+        """Why a queued run takes no message, and what to do."""
+        behind = f", behind run {self.blocked_by} of its session" if self.blocked_by else ""
+        return (
+            f"it is queued at place {self.place}{behind} and has not started; wait until it runs, "
+            "or cancel it and start another"
+        )
+
     def to_json(self) -> JsonObject:
         """As tasks show it: `queue_place`, and `blocked_by` where there is one."""
         shown: JsonObject = {"queue_place": self.place}
@@ -79,6 +88,12 @@ class Slots:
         first = next(iter(self._lines[entry.context_id]))
         place = bisect_left(self._queued, entry.number) + 1
         return Queued(place=place, blocked_by=None if first == run_id else first)
+
+    def at_turn(self, context_id: str) -> str | None:
+        """The run of a context that has started and not ended."""
+        line = self._lines.get(context_id)
+        first = next(iter(line.values())) if line else None
+        return first.run_id if first is not None and first.started else None
 
     # -- the life of an entry --------------------------------------------------------------------
 

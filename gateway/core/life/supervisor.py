@@ -8,17 +8,25 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from gateway.core.clock import Clock
-from gateway.core.errors import FencedError, RunNotFoundError, ServerStoppingError, StorageError
+from gateway.core.errors import (
+    CoreError,
+    FencedError,
+    NotSteerableError,
+    RunNotFoundError,
+    StorageError,
+)
 from gateway.core.events import Event, Rejected
 from gateway.core.life import endings
 from gateway.core.life.driver import DriverFactory
+from gateway.core.life.errands import Errands
 from gateway.core.life.follow_ups import Did
-from gateway.core.life.liveness import stall_due
+from gateway.core.life.kin import Kin
 from gateway.core.life.owner import Owner
 from gateway.core.life.slots import Queued, Slots
+from gateway.core.life.stalls import Stalls
 from gateway.core.life.writer import RunWriter
 from gateway.core.messages import Message
 from gateway.core.record import Run
@@ -30,8 +38,6 @@ from gateway.core.store.log import RunLog
 STOP_GRACE_S: Final = 5.0  # what drivers get to end their agents when the server stops
 SAID_GRACE_S: Final = 0.5  # and then what is still being said to them
 ADOPT_RETRY_S: Final = 1.0  # between looks for a run whose storing had an unknown outcome
-
-T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -59,13 +65,12 @@ class Supervisor:
         self._clock = clock
         self._limits = limits
         self._queue_limit = queue_limit
-        self.stall_after_s = stall_after_s
+        self._stalls = Stalls(clock, stall_after_s)
         self._slots = Slots(capacity)
         self._owners: dict[str, Owner] = {}
-        self._names: dict[tuple[str, str], str] = {}  # (principal, the caller's run id) -> ours
+        self._kin = Kin()
         self._working: set[asyncio.Task[None]] = set()  # of owners
-        self._said: set[asyncio.Task[Any]] = set()  # what callers say, to its end
-        self._stalled: dict[str, int] = {}  # runs reported as stalled -> their last seq then
+        self._errands = Errands()
         self._stall_timer: asyncio.TimerHandle | None = None
         self.stopping = asyncio.Event()
 
@@ -88,6 +93,10 @@ class Supervisor:
     # -- what tasks ask --------------------------------------------------------------------------
 
     @property
+    def stall_after_s(self) -> float:
+        return self._stalls.after_s
+
+    @property
     def runs(self) -> list[Run]:
         """The runs that are worked on or queued here, of every caller."""
         return [owner.run for owner in self._owners.values()]
@@ -105,12 +114,17 @@ class Supervisor:
 
     def adopt(self, run_id: str) -> None:
         """Start a run if it was stored after all: whoever stored it never heard the outcome."""
-        self._keep(self._adopt(run_id), f"adopt {run_id}")
+        self._errands.send(self._adopt(run_id), f"adopt {run_id}")
 
     def active(self, principal: str, run_id: str) -> Run | None:
         """An active run of `principal`, by its id or by the id that its caller knows it by."""
-        owner = self._owners.get(self._names.get((principal, run_id), run_id))
+        owner = self._owners.get(self._kin.own_id(principal, run_id))
         return owner.run if owner is not None and owner.run.principal == principal else None
+
+    def at_turn(self, context_id: str) -> Run | None:
+        """The run of a context that is under way."""
+        run_id = self._slots.at_turn(context_id)
+        return self._owners[run_id].run if run_id in self._owners else None
 
     def queue_state(self, run_id: str) -> Queued | None:
         """Where a queued run stands; None for one that is not waiting for its turn here."""
@@ -121,16 +135,35 @@ class Supervisor:
     ) -> Did:
         """A follow-up for an active run; returns what it did. Done even if the caller goes away."""
         owner = self._owner(run_id)
-        return await self._to_the_end(owner.message(message, principal, key), f"message {run_id}")
+        try:
+            return await self._errands.wait(
+                owner.message(message, principal, key), f"message {run_id}"
+            )
+        except NotSteerableError as exc:
+            if (queued := self._slots.state(run_id)) is None:
+                raise
+            raise NotSteerableError(run_id, queued.text) from exc
 
     async def cancel(self, run_id: str) -> None:
         """Ask a run to stop. Raises: NotCancelableError when it has ended."""
         owner = self._owner(run_id)
-        await self._to_the_end(owner.cancel(), f"cancel {run_id}")
+        await self._errands.wait(owner.cancel(), f"cancel {run_id}")
         if self._slots.state(run_id) is not None:  # it never starts: its owner only says so
             self._slots.leave(run_id)
             self._spawn(owner.run, owner.work())
             self._schedule()
+        self._cancel_children(owner.run)
+
+    def _cancel_children(self, run: Run) -> None:
+        """What was asked for from within a run that is stopped stops too."""
+        for child in self._kin.children(run):
+            self._errands.send(self._cancel_child(child), f"cancel {child}, asked for by {run.id}")
+
+    async def _cancel_child(self, run_id: str) -> None:
+        try:
+            await self.cancel(run_id)
+        except CoreError as exc:  # it ended first
+            logger.info("run %s: %s", run_id, exc)
 
     def _owner(self, run_id: str) -> Owner:
         if (owner := self._owners.get(run_id)) is None:
@@ -156,13 +189,13 @@ class Supervisor:
             on_change=self._moved,
         )
         self._owners[run.id] = owner
-        request = run.request
-        if request.run_id is not None:
-            self._names[run.principal, request.run_id] = run.id
+        self._kin.enter(run)
         parent = None
-        if request.parent is not None:
-            parent = self.active(run.principal, request.parent.run_id)
+        if run.request.parent is not None:
+            parent = self.active(run.principal, run.request.parent.run_id)
         self._slots.enter(run.id, run.context_id, None if parent is None else parent.id)
+        if parent is not None and self._owners[parent.id].is_cancelled:
+            self._errands.send(self._cancel_child(run.id), f"cancel {run.id}, asked for too late")
         if not _is_new(run) and self._slots.seize(run.id, running=run.status not in WAITING):
             self._spawn(run, owner.work())
 
@@ -205,10 +238,11 @@ class Supervisor:
             # The log refused the run's last word: the next start sweeps it.
             logger.exception("run %s: its owner stopped", run.id)
         finally:
-            self._owners.pop(run.id, None)
-            self._stalled.pop(run.id, None)
-            if run.request.run_id is not None:
-                self._names.pop((run.principal, run.request.run_id), None)
+            if (owner := self._owners.pop(run.id, None)) is not None:
+                if endings.takes_children_along(owner.run):
+                    self._cancel_children(owner.run)
+                self._kin.leave(run)
+            self._stalls.forget(run.id)
             self._slots.leave(run.id)
             self._schedule()
 
@@ -223,48 +257,15 @@ class Supervisor:
                 self.start(run)
             return
 
-    async def _to_the_end(self, work: Coroutine[Any, Any, T], name: str) -> T:
-        """Wait for `work`, which goes on if we are cancelled: half an answer is a lost one."""
-        task = self._keep(work, name)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if task.cancelled():  # not who asked, but the server's end
-                raise ServerStoppingError from None
-            raise
-
-    def _keep(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-        task = asyncio.create_task(work, name=name)
-        self._said.add(task)
-        task.add_done_callback(self._heard)
-        return task
-
-    def _heard(self, task: asyncio.Task[Any]) -> None:
-        self._said.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.debug("%s: %s", task.get_name(), error)  # its caller, if still there, has it
-
     # -- stalls and the end ----------------------------------------------------------------------
 
     def _watch_stalls(self) -> None:
         self.look_for_stalls()
         loop = asyncio.get_running_loop()
-        self._stall_timer = loop.call_later(self.stall_after_s / 4, self._watch_stalls)
+        self._stall_timer = loop.call_later(self._stalls.after_s / 4, self._watch_stalls)
 
     def look_for_stalls(self) -> None:
-        """Say once of each stall that there is one. A look at everybody, a few times per span, is
-        cheaper than a timer that each event moves."""
-        now = self._clock()
-        for run_id, owner in self._owners.items():
-            run = owner.run
-            if (
-                stall_due(run, self.stall_after_s) > now
-                or self._stalled.get(run_id) == run.last_seq
-            ):
-                continue
-            self._stalled[run_id] = run.last_seq
-            silent_s = (now - run.updated_at) / 1_000_000
-            logger.warning("run %s: no event for %.0f s", run_id, silent_s)
+        self._stalls.look(self.runs)
 
     async def stop(self) -> None:
         """End the owners: local agents are stopped and say so, remote runs are left to go on."""
@@ -274,8 +275,8 @@ class Supervisor:
         late: set[asyncio.Task[Any]] = set()
         if self._working:
             _, late = await asyncio.wait(self._working, timeout=STOP_GRACE_S)
-        if self._said:  # a follow-up that hangs at an agent which is gone by now
-            _, hanging = await asyncio.wait(self._said, timeout=SAID_GRACE_S)
+        if said := self._errands.under_way:  # one that hangs at an agent which is gone by now
+            _, hanging = await asyncio.wait(said, timeout=SAID_GRACE_S)
             late = late | hanging
         for task in late:
             logger.warning("%s: not ended in time; cut off", task.get_name())

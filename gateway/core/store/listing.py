@@ -51,6 +51,7 @@ class RunQuery:
     context_id: str | None = None
     role: str | None = None
     nickname: str | None = None
+    parent_id: str | None = None
     labels: tuple[tuple[str, str], ...] = ()
     created_after: int | None = None
     created_before: int | None = None
@@ -101,7 +102,7 @@ class _Asked:
     sqlite: bool
 
 
-_FILTERS: Final = ("agent", "backend", "cwd", "context_id", "role", "nickname")
+_FILTERS: Final = ("agent", "backend", "cwd", "context_id", "role", "nickname", "parent_id")
 _TEXTS: Final = (*_FILTERS, "cursor")
 _LAST_FIRST: Final[tuple[sa.UnaryExpression[Any], ...]] = (sa.desc("at"), sa.desc("id"))
 
@@ -186,7 +187,7 @@ def _walks_of(query: RunQuery) -> list[_Walk]:
     few = bool(statuses) and statuses <= ACTIVE  # whatever else is stored
     if query.labels and not few:
         return [_Walk(by=(), label=True)]
-    if not few and (name := _first_set(query, "nickname", "cwd")):
+    if not few and (name := _first_set(query, "parent_id", "nickname", "cwd")):
         return [_Walk(by=("principal", name))]
     if statuses:
         return _by_status(statuses, ("principal",))

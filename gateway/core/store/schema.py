@@ -109,8 +109,8 @@ runs = sa.Table(
 # What an index costs is the pages of 4 KB that a commit rewrites, some 10 us each. A short run is
 # two commits, one that stores it and one that ends it, and rewrites 20 pages: by the first one each
 # in sessions, runs, its key, run_inputs, and _created, _agent, _backend, _context and _active, and
-# in _cwd, _role and _nickname when it has one; by the second in runs, events, _shown, _active,
-# _status, _changed and _ended; and four more, where pages are full and split.
+# in _cwd, _role, _nickname and _parent_id when it has one; by the second in runs, events, _shown,
+# _active, _status, _changed and _ended; and four more, where pages are full and split.
 # So: all ascend and are walked from their end, as what comes last then goes behind what is there
 # (descending ones took 33 pages, most for pages split in their middle); one with `status` or
 # `status_at` holds ended runs alone, which enter it once, for the active ones are so few that
@@ -121,7 +121,7 @@ _newest = (runs.c.created_at, runs.c.id)
 sa.Index("ix_runs_created", runs.c.principal, *_newest)
 sa.Index("ix_runs_agent", runs.c.principal, runs.c.agent, *_newest)
 sa.Index("ix_runs_backend", runs.c.principal, runs.c.backend, *_newest)
-for _column in (runs.c.cwd, runs.c.role, runs.c.nickname):
+for _column in (runs.c.cwd, runs.c.role, runs.c.nickname, runs.c.parent_id):
     sa.Index(
         f"ix_runs_{_column.name}",
         runs.c.principal,

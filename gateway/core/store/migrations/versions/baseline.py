@@ -144,6 +144,13 @@ def upgrade() -> None:
             postgresql_where=sa.text("nickname IS NOT NULL"),
         )
         batch_op.create_index(
+            "ix_runs_parent_id",
+            ["principal", "parent_id", "created_at", "id"],
+            unique=False,
+            sqlite_where=sa.text("parent_id IS NOT NULL"),
+            postgresql_where=sa.text("parent_id IS NOT NULL"),
+        )
+        batch_op.create_index(
             "ix_runs_role",
             ["principal", "role", "created_at", "id"],
             unique=False,
