@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Final
 
@@ -29,6 +30,8 @@ from gateway.core.store.open import password_of
 from gateway.core.tasks import Tasks
 from gateway.driving.driver import AgentDriver
 from gateway.errors import ExposureError
+from gateway.folders.follower import run_folders
+from gateway.folders.places import works_here
 from gateway.home import Home
 from gateway.link.client import LOOPBACK, Clients
 from gateway.local.launcher import Launcher
@@ -105,6 +108,7 @@ async def run_gateway(settings: Settings, on_ready: Callable[[str], None]) -> No
                     mask=mask,
                     screen=Screen(loopback=True, networks=settings.push_networks),
                 ) as tasks,
+                _folders(settings, home, registry, tasks),
             ):
                 faces = Faces(
                     tasks, registry, base_url=listener.base_url, version=version(APPLICATION)
@@ -112,6 +116,20 @@ async def run_gateway(settings: Settings, on_ready: Callable[[str], None]) -> No
                 await _serve(settings, home, listener, token, faces, tasks, registry, on_ready)
         finally:
             listener.close()
+
+
+@asynccontextmanager
+async def _folders(
+    settings: Settings, home: Home, registry: Registry, tasks: Tasks
+) -> AsyncGenerator[None, None]:
+    """Run folders, unless they are off: then runs of that time stay without one."""
+    note = home.path / "folders.json"
+    if not settings.run_folders:
+        note.unlink(missing_ok=True)
+        yield
+        return
+    async with run_folders(tasks.log, here=partial(works_here, registry), note=note):
+        yield
 
 
 async def _serve(  # the parts of the house, each once

@@ -79,6 +79,11 @@ class Settings(BaseSettings):
         description="What the database may take (2GB), or `off`. Beyond it the runs that ended "
         "longest ago lose first their events, then their records.",
     )
+    run_folders: bool = Field(
+        default=True,
+        description="Runs are also written to `.nanobot-orchestrator/` in their working folder, "
+        "where their agent works on this machine.",
+    )
     push_networks: tuple[Network, ...] = Field(
         default=(),
         description="Private networks that webhooks may lie in besides public addresses and this "

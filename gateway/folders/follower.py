@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import anyio
 
@@ -28,6 +28,7 @@ from gateway.folders.troubles import Troubles
 GATHER_S: Final = 0.05  # between looks: what happened meanwhile to a run is one write
 CLOSE_S: Final = 5.0  # for what is still to be written at the end; the next start does the rest
 BUSY_S: Final = 1.0  # until a file that another process writes is looked at again
+HERE_S: Final = 10.0  # an agent's place is asked again: its name may be given to another one
 GIVE_UP_S: Final = 3600.0  # after so long without success an ended run's folder is left as it is
 DUE_MAX: Final = 1000  # runs that wait to be written; those beyond it are found in the log later
 # Of the time that writing took it rests this much before it writes again: it shares the loop's
@@ -47,13 +48,20 @@ class _Due:
     until: float
 
 
+class _Here(NamedTuple):
+    here: bool
+    until: float  # monotonic seconds
+
+
 class Follower:
-    """The thread. `here(name)` says whether an agent works on this machine's folders."""
+    """The thread. `here(name)`, asked on the loop, says whether an agent works in folders of this
+    machine."""
 
     def __init__(self, log: RunLog, here: Callable[[str], bool], note: Path) -> None:
-        source = Source(log)
+        source = self._source = Source(log)
         self._loop = log.loop
         self._here = here
+        self._known: dict[str, _Here] = {}
         self._gathered = Gathered()
         self.note = self._gathered.note
         self._projection = Projection(source)
@@ -169,7 +177,18 @@ class Follower:
         if run.status is RunStatus.QUEUED or (run.status is RunStatus.REJECTED and not begun):
             return False
         agent = run.agent if run.remote is None else run.remote.agent
-        return run.request.cwd is not None and self._here(agent)
+        return run.request.cwd is not None and self._is_here(run, agent)
+
+    def _is_here(self, run: Run, agent: str) -> bool:
+        known, now = self._known.get(agent), time.monotonic()
+        if known is None or known.until < now:
+            try:
+                here = self._source.asked(lambda: self._here(agent))
+            except SourceError:
+                self._arrears.owe(run)
+                return False
+            known = self._known[agent] = _Here(here, now + HERE_S)
+        return known.here
 
     def _write(self, run_id: str, due: _Due, *, now: bool) -> None:
         folder = _folder(due.moved.run)

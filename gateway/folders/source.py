@@ -4,7 +4,7 @@ Knows the log and its loop. Each read waits until the loop has answered it.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError
 from typing import Any, Final, TypeVar
 
@@ -49,15 +49,20 @@ class Source:
         return self._answer(self._log.payloads(run_id, seq))
 
     def active(self) -> list[Run]:
-        return self._answer(self._active())
+        return self.asked(self._log.active)
+
+    def asked(self, question: Callable[[], T]) -> T:
+        """What `question` answers on the loop."""
+
+        async def answer() -> T:
+            return question()
+
+        return self._answer(answer())
 
     def ended(self, since: int, after: str, limit: int) -> list[Run]:
         """Runs that ended from `since` on (unix microseconds), in the order of their end; those
         at `since` itself only when their id comes behind `after`."""
         return self._answer(self._log.ended(since, after, limit))
-
-    async def _active(self) -> list[Run]:
-        return self._log.active()
 
     def _answer(self, asked: Coroutine[Any, Any, T]) -> T:
         try:
