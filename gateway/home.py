@@ -165,6 +165,11 @@ class Home:
         return self.path / "registry.json"
 
     @property
+    def agents_file(self) -> Path:
+        """Of the fixed agents, written by their owner."""
+        return self.path / "agents.toml"
+
+    @property
     def launched(self) -> Path:
         return self.path / "launched.json"
 
@@ -223,7 +228,16 @@ class Home:
                 path.unlink(missing_ok=True)
         return running
 
+    def ask_to_keep_agents(self, gateway: Process) -> None:
+        """Let this gateway leave its local agents running when it ends."""
+        write_private(self._keep_agents, {"pid": gateway.pid})
+
+    def keeps_agents(self) -> bool:
+        """Whether this process was asked to; the answer is for one end."""
+        asked = read_private(self._keep_agents) or {}
+        self._keep_agents.unlink(missing_ok=True)
+        return asked.get("pid") == os.getpid()
+
     @property
-    def keep_agents(self) -> Path:
-        """There while a gateway is asked to leave its local agents running when it ends."""
+    def _keep_agents(self) -> Path:
         return self.path / "keep-agents.json"

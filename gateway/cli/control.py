@@ -85,7 +85,14 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
         raise typer.Exit(REFUSED)
 
 
-def stop(home: HomeOption = None, as_json: JsonOption = False) -> None:
+def stop(
+    home: HomeOption = None,
+    keep_agents: Annotated[
+        bool,
+        typer.Option("--keep-agents", help="Leave its local agents at work for the next gateway."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Stop the gateway and its local agents. Remote runs go on, and are found again."""
     folder = home_of(home)
     found = running(folder)
@@ -93,6 +100,8 @@ def stop(home: HomeOption = None, as_json: JsonOption = False) -> None:
         text = f"no gateway runs with home {folder}"
         screen.show({"stopped": False}, text, as_json=as_json)
         return
+    if keep_agents:
+        _made(folder).ask_to_keep_agents(found.process)
     os.kill(found.process.pid, signal.SIGTERM)
     until = time.monotonic() + STOP_WAIT_S
     while found.process.alive:

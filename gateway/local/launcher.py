@@ -94,8 +94,7 @@ class Launcher:
 
         Those of a gateway that was killed too, although nobody asked this one for them.
         """
-        if self._home.keep_agents.exists():
-            self._home.keep_agents.unlink(missing_ok=True)
+        if self._home.keeps_agents():
             logger.info("the local agents go on, and the next gateway takes them over")
             return
         running = [slot.running for slot in self._slots.values() if slot.running is not None]

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.core.status import RunStatus
 from gateway.errors import LaunchError
-from gateway.home import Home, write_private
+from gateway.home import Home, this_process
 from gateway.local import launcher as launching
 from gateway.local.launcher import Launcher
 from gateway.local.restarts import DELAY_MAX_S, Restarts
@@ -231,7 +231,7 @@ async def test_local_agents_outlive_a_gateway_that_is_asked_to_keep_them(
     child = {**environment, "A2A_GATEWAY_HOME": str(home.path)}
     first = Launcher(home, environment=child, timeout_s=30)
     kept = await first.ensure("scripted")
-    write_private(home.keep_agents, {})
+    home.ask_to_keep_agents(this_process())
     await first.stop()
     assert kept.alive
     second = Launcher(home, environment=child, timeout_s=30)

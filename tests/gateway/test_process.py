@@ -133,6 +133,31 @@ async def test_a_killed_gateway_finds_its_wrapper_and_its_run_again(
     await gone(wrapper.process.pid)
 
 
+async def test_a_gateway_that_is_replaced_leaves_its_agents_at_work(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    environment["A2A_GATEWAY_LOCAL_AGENTS"] = '["scripted"]'
+    async with started(environment) as gateway:
+        params = message("stream 40 0.1 tick\nsay done", tmp_path)
+        params["configuration"] = {"returnImmediately": True}
+        task = (await gateway.rpc("scripted", "SendMessage", params))["result"]["task"]
+        with anyio.fail_after(START_S):
+            while not gateway.home.wrappers():
+                await anyio.lowlevel.checkpoint()
+        code, _, errors = await command(environment, "stop", "--keep-agents")
+        assert (code, await gateway.process.wait()) == (0, 0), errors
+        [wrapper] = gateway.home.wrappers()
+    async with started(environment) as gateway:
+        with anyio.fail_after(START_S):
+            found = {"status": {"state": "TASK_STATE_WORKING"}}
+            while found["status"]["state"] != "TASK_STATE_COMPLETED":
+                found = (await gateway.rpc("scripted", "GetTask", {"id": task["id"]}))["result"]
+                assert found["status"]["state"] != "TASK_STATE_FAILED", found
+        assert [one.process for one in gateway.home.wrappers()] == [wrapper.process]
+        assert await gateway.stop() == 0
+    await gone(wrapper.process.pid)
+
+
 async def test_gateways_that_share_a_database_leave_each_other_their_runs(
     environment: dict[str, str], tmp_path: Path, postgres_url: str
 ) -> None:
