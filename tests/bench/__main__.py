@@ -18,6 +18,10 @@ from gateway.core.store.open import open_log
 from tests.bench import tables
 from tests.bench.bigstore import fill, measure
 from tests.bench.caller import EXTENSION, Target, concurrent, sequential
+from tests.bench.crowd import crowd
+from tests.bench.gateway import CALLERS as AT_ONCE
+from tests.bench.gateway import at_once, passed
+from tests.bench.passing import Agent, agents, gateway
 from tests.bench.runs import PROMPTS, Row, bare, entry_times, timed
 from tests.bench.speed import CALLERS, compared, idle_bytes, large_outputs, serving, streamed
 from tests.bench.turns import Figures as Turns
@@ -27,6 +31,8 @@ from tests.demo.stage import private_folder, stage
 from tests.postgres import server as postgres_server
 
 SUBSCRIBERS: Final = 1000
+OPEN_RUNS: Final = 1000
+BEHIND: Final = ("wrapper", "echo", "foreign")
 LARGE: Final = 10_000_000  # bytes
 PROFILED_S: Final = 8.0
 
@@ -83,6 +89,43 @@ async def _wrappers(folder: Path, arguments: argparse.Namespace) -> None:
     tables.wrappers(figures)
 
 
+async def _gateway(folder: Path, arguments: argparse.Namespace) -> None:
+    """What the gateway adds, and what open runs take of it."""
+    with tables.CONSOLE.status(f"agents, bare and behind the gateway: {arguments.rounds} rounds"):
+        pairs = await passed(folder, BEHIND, arguments.rounds)
+    tables.passed(pairs, arguments.rounds)
+    with tables.CONSOLE.status(f"{OPEN_RUNS:,} open runs"):
+        found = {
+            "read by nobody": await crowd(folder / "unread", OPEN_RUNS, readers=False),
+            "each with a reader": await crowd(folder / "read", OPEN_RUNS, readers=True),
+        }
+    tables.crowds(found)
+
+
+async def _profile_gateway(folder: Path, arguments: argparse.Namespace) -> None:
+    """Where the gateway's time goes, before our server and before a foreign one."""
+
+    async def sends(target: Target, agent: Agent) -> None:
+        await at_once(target, agent.echo, AT_ONCE * 20)
+
+    async def streams(target: Target, agent: Agent) -> None:
+        await streamed(target, target.send(agent.many, EXTENSION, stream=True))
+
+    suffix = ".calls" if arguments.calls else ".samples"
+    for name in ("echo", "foreign"):
+        for load in (sends, streams):
+            file = folder / f"{name}-{load.__name__}{suffix}"
+            async with (
+                agents(folder / file.stem, [name]) as known,
+                gateway(folder / file.stem, known, file) as behind,
+            ):
+                with anyio.move_on_after(PROFILED_S):
+                    while True:
+                        await load(behind[name], known[name])
+            said = file.read_text("utf-8")
+            tables.CONSOLE.print(f"== {file.stem}", said, markup=False, soft_wrap=True)
+
+
 async def _profile(folder: Path, arguments: argparse.Namespace) -> None:
     """Where our server's time goes, under sends at once, one at a time, and under streams."""
 
@@ -111,21 +154,25 @@ PARTS: Final[dict[str, Part]] = {
     "store": _store,
     "runs": _runs,
     "wrappers": _wrappers,
+    "gateway": _gateway,
     "profile": _profile,
+    "profile-gateway": _profile_gateway,
 }
 
 
 async def _bench(arguments: argparse.Namespace) -> None:
     tables.heading()
-    for name in arguments.parts or ("server", "store", "runs", "wrappers"):
+    for name in arguments.parts or ("server", "store", "runs", "wrappers", "gateway"):
         with private_folder() as folder:
             await PARTS[name](folder, arguments)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}: all but profile")
-    parser.add_argument("--rounds", type=int, default=5, help="server, wrappers: rounds (5)")
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}: all but the profiles")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="server, wrappers, gateway: rounds (5)"
+    )
     parser.add_argument("--postgres", action="store_true", help="server: ours on PostgreSQL too")
     parser.add_argument("--stored", type=int, default=100_000, help="store: runs in it (100,000)")
     parser.add_argument("--runs", type=int, default=20, help="runs: of each agent (20)")

@@ -152,11 +152,12 @@ class Connection(asyncio.Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A server to call: its port, its process, and the token it wants."""
+    """A server to call: its port, its process, the token it wants, and its JSON-RPC's path."""
 
     port: int
     pid: int
     token: str
+    path: str = "/a2a/jsonrpc"
 
     async def connect(self) -> Connection:
         loop = asyncio.get_running_loop()
@@ -168,7 +169,7 @@ class Target:
         body = json.encode({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
         return b"".join(
             (
-                b"POST /a2a/jsonrpc HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+                f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1\r\n".encode(),
                 b"Content-Type: application/json\r\n",
                 f"Authorization: Bearer {self.token}\r\n".encode(),
                 f"Content-Length: {len(body)}\r\n".encode(),
@@ -208,9 +209,9 @@ async def sequential(target: Target, count: int) -> list[float]:
     return taken
 
 
-async def concurrent(target: Target, callers: int, count: int) -> float:
+async def concurrent(target: Target, callers: int, count: int, text: str = "hello") -> float:
     """Tasks a second of `count` blocking sends by `callers` connections."""
-    request = target.send("hello")
+    request = target.send(text)
     connections = [await target.connect() for _ in range(callers)]
     left = iter(range(count))
 

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,30 +41,47 @@ _TICK: Final = os.sysconf("SC_CLK_TCK")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A server process that answers, and the line of JSON it said."""
+
+    pid: int
+    said: json.JsonObject
+
+
+@asynccontextmanager
+async def process(
+    words: Sequence[str], environment: Mapping[str, str] | None = None
+) -> AsyncGenerator[Ready]:
+    """A server as a process of its own; ended by SIGTERM."""
+    started = await asyncio.create_subprocess_exec(
+        *words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment
+    )
+    assert started.stdout is not None
+    try:
+        with anyio.fail_after(START_S):
+            ready = json.decode_object(await started.stdout.readline())
+        yield Ready(started.pid, ready)
+    finally:
+        if started.returncode is None:
+            started.terminate()
+        with anyio.CancelScope(shield=True), anyio.move_on_after(START_S):
+            await started.wait()
+        if started.returncode is None:
+            started.kill()
+            await started.wait()
+
+
 @asynccontextmanager
 async def serving(kind: str, database: str, profile: Path | None = None) -> AsyncGenerator[Target]:
-    """A server as a process of its own; ended by SIGTERM."""
+    """An echo server."""
     words = [sys.executable, "-m", "tests.bench.echo", kind, database]
     if profile is not None:
         words += ["--profile", str(profile)]
     # The references are at their best without the SDK's tracing; ours never starts it.
     environment = {**os.environ, "OTEL_INSTRUMENTATION_A2A_SDK_ENABLED": "false"}
-    process = await asyncio.create_subprocess_exec(
-        *words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment
-    )
-    assert process.stdout is not None
-    try:
-        with anyio.fail_after(START_S):
-            ready = json.decode_object(await process.stdout.readline())
-        yield Target(ready["port"], process.pid, ready["token"])
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        with anyio.CancelScope(shield=True), anyio.move_on_after(START_S):
-            await process.wait()
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    async with process(words, environment) as ready:
+        yield Target(ready.said["port"], ready.pid, ready.said["token"])
 
 
 def cpu_s(pid: int) -> float:

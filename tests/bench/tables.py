@@ -10,6 +10,10 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench.crowd import Crowd
+from tests.bench.gateway import CALLERS as AT_ONCE
+from tests.bench.gateway import Pair, Way
+from tests.bench.passing import EVENTS as COPIED
 from tests.bench.runs import Row
 from tests.bench.speed import CALLERS, EVENTS, Figures, Large
 from tests.bench.turns import BURST, OUTPUT
@@ -31,6 +35,10 @@ def ms(seconds: float) -> str:
 
 def us(seconds: float) -> str:
     return f"{seconds * 1_000_000:,.0f}"
+
+
+def _hundredths(seconds: float) -> str:
+    return f"{seconds * 1000:,.2f}"
 
 
 def _table(title: str, first: str, *columns: str, caption: str | None = None) -> Table:
@@ -221,3 +229,57 @@ def _slow(values: list[float]) -> float:
 
 def _tenths(seconds: float) -> str:
     return f"{seconds * 1000:,.1f}"
+
+
+# -- gateway -------------------------------------------------------------------------------------
+
+_WAYS: Final[tuple[tuple[str, str, Callable[[Way], list[float]], Callable[[float], str]], ...]] = (
+    ("blocking send, median ms", "", lambda w: w.sends, _hundredths),
+    (f"tasks/s, {AT_ONCE} at once", "300", lambda w: w.tasks_per_s, lambda v: f"{v:,.0f}"),
+    ("CPU ms a task, gateway", "", lambda w: w.gateway_per_task, _hundredths),
+    ("CPU ms a task, agent", "", lambda w: w.agent_per_task, _hundredths),
+    (f"events/s, one run of {COPIED:,}", "", lambda w: w.events_per_s, lambda v: f"{v:,.0f}"),
+    ("events/s replayed", "", lambda w: w.replayed, lambda v: f"{v:,.0f}"),
+    ("CPU us an event, gateway", "", lambda w: w.gateway_per_event, us),
+    ("CPU us an event, agent", "", lambda w: w.agent_per_event, us),
+)
+
+
+def passed(pairs: Mapping[str, Pair], rounds: int) -> None:
+    """Each agent called directly and through the gateway."""
+    table = _table(
+        "each agent called directly, and through the gateway",
+        "",
+        "bound",
+        *(f"{name}{how}" for name in pairs for how in ("", ", through")),
+        caption=f"{rounds} rounds in turn; wrapper: the scripted agent by its command; echo: our "
+        "server without an agent behind it; foreign: plain A2A in memory",
+    )
+    for title, bound, read, shown in _WAYS:
+        values = [read(way) for pair in pairs.values() for way in (pair.direct, pair.through)]
+        averaged = _mean if title.startswith("CPU") else median
+        table.add_row(title, bound, *(shown(averaged(v)) if v else "-" for v in values))
+    added = [("", _hundredths(median(pair.added))) for pair in pairs.values()]
+    table.add_row("added to a send, median ms", "2", *(cell for both in added for cell in both))
+    least = [("", "8,000" if pair.agent.ours else "1,500") for pair in pairs.values()]
+    table.add_row("bound of its events/s", "", *(cell for both in least for cell in both))
+    CONSOLE.print(table)
+
+
+def crowds(found: Mapping[str, Crowd]) -> None:
+    """Many open runs of one agent process."""
+    count = max(one.runs for one in found.values())
+    table = _table(f"{count:,} open runs of one agent process", "", "bound", *found)
+    rows: tuple[tuple[str, str, Callable[[Crowd], str]], ...] = (
+        ("MB of the gateway before them", "", lambda c: f"{c.idle / 1e6:.0f}"),
+        ("KB for each", "60", lambda c: f"{c.each / 1024:.1f}"),
+        ("MB in all", "200", lambda c: f"{c.whole / 1e6:.0f}"),
+        ("seconds until all work at the agent", "10", lambda c: f"{c.opened:.1f}"),
+        ("share of a core while nothing happens", "", lambda c: f"{c.idle_cpu:.3f}"),
+        ("seconds to finish them all", "", lambda c: f"{c.finished:.1f}"),
+        ("CPU ms of the gateway for each, in all", "", lambda c: _hundredths(c.cpu)),
+        ("not completed", "0", lambda c: str(c.failed)),
+    )
+    for title, bound, shown in rows:
+        table.add_row(title, bound, *(shown(one) for one in found.values()))
+    CONSOLE.print(table)
