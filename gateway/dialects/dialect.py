@@ -3,10 +3,11 @@
 Pure: JSON in, values out. Knows no run, no stream and no other dialect.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from gateway.core.extension import Answer, PendingRequest
+from gateway.core.extension import Answer, CodingRequest, PendingRequest
 from gateway.core.json import JsonObject
 from gateway.core.messages import Message
 
@@ -23,6 +24,16 @@ class Call:
 Said: TypeAlias = Message | Call
 
 
+class Ear(Protocol):
+    """What one run's agent says, in plain words."""
+
+    def plain(self, result: JsonObject) -> list[JsonObject]:
+        """An item (stream result or task, in the JSON of A2A 1.0) as the items that say the same in
+        plain A2A: questions as the data part `{"pending": [...]}` of an INPUT_REQUIRED message.
+        Items of no dialect come back as they are."""
+        ...
+
+
 class Dialect(Protocol):
     """One agent's way to ask. Its requests are told by their ids, which begin with `<name>:`, so
     an answer finds its dialect again after a restart, with nothing else kept."""
@@ -37,12 +48,8 @@ class Dialect(Protocol):
         """The URIs to name in the header A2A-Extensions when the card declares them."""
         ...
 
-    def asked(self, status: JsonObject, metadata: JsonObject) -> list[PendingRequest]:
-        """What an item asks for; nothing when it is not in this dialect.
-
-        `status` is a TaskStatus in the JSON of A2A 1.0, whatever its state; `metadata` that of the
-        task or update which brought it.
-        """
+    def ear(self, pending: Sequence[PendingRequest]) -> Ear:
+        """For one run; `pending` is what another process heard it ask, and nobody answered."""
         ...
 
     def answer(self, request: PendingRequest, answer: Answer, message: Message) -> Said:
@@ -50,4 +57,12 @@ class Dialect(Protocol):
 
         Raises: core.errors.InvalidInputError when the dialect cannot say this answer.
         """
+        ...
+
+    def spoken_by(self, card_name: str, card_extensions: Sequence[str]) -> bool:
+        """Whether an agent with this card is known to speak it before it has said a word."""
+        ...
+
+    def settings(self, request: CodingRequest) -> JsonObject:
+        """The metadata of a run's first message that carries what `request` asks of the agent."""
         ...

@@ -1,4 +1,4 @@
-"""All dialects at once: what an agent's items ask for, and how an answer is said to it.
+"""All dialects at once: what agents say in plain words, and how answers are said to them.
 
 Pure. Knows the dialects by their Protocol alone.
 """
@@ -6,21 +6,36 @@ Pure. Knows the dialects by their Protocol alone.
 from collections.abc import Sequence
 from typing import Final
 
-from gateway.core.extension import Answer, PendingRequest
+from gateway.core.extension import Answer, CodingRequest, PendingRequest
 from gateway.core.json import JsonObject
 from gateway.core.messages import Message
+from gateway.dialects.a2acode import A2acode
+from gateway.dialects.codex_a2a import CodexA2a
 from gateway.dialects.dialect import Dialect, Said
+from gateway.dialects.gemini import Gemini
 
-DIALECTS: Final[list[Dialect]] = []
+DIALECTS: Final[tuple[Dialect, ...]] = (A2acode(), CodexA2a(), Gemini())
 
 
-def asked(status: JsonObject, metadata: JsonObject) -> list[PendingRequest]:
-    """What an item asks for, in the first dialect that understands it; nothing in plain A2A.
+def _is_of(request: PendingRequest, dialect: Dialect) -> bool:
+    return request.request_id.startswith(f"{dialect.name}:")
 
-    `status` is a TaskStatus in the JSON of A2A 1.0, whatever its state; `metadata` that of the task
-    or update which brought it.
-    """
-    return next((found for one in DIALECTS if (found := one.asked(status, metadata))), [])
+
+class Ears:
+    """What one run's agent says, in plain words, whichever dialect it speaks."""
+
+    def __init__(self, pending: Sequence[PendingRequest] = ()) -> None:
+        """`pending` is what another process heard it ask, and nobody answered."""
+        self._ears = [
+            one.ear([request for request in pending if _is_of(request, one)]) for one in DIALECTS
+        ]
+
+    def plain(self, result: JsonObject) -> list[JsonObject]:
+        """An item as the items that say the same in plain A2A; often itself."""
+        results = [result]
+        for ear in self._ears:
+            results = [plain for one in results for plain in ear.plain(one)]
+        return results
 
 
 def answer(request: PendingRequest, answer: Answer, message: Message) -> Said | None:
@@ -29,7 +44,7 @@ def answer(request: PendingRequest, answer: Answer, message: Message) -> Said | 
     Raises: core.errors.InvalidInputError when the dialect cannot say this answer.
     """
     for one in DIALECTS:
-        if request.request_id.startswith(f"{one.name}:"):
+        if _is_of(request, one):
             return one.answer(request, answer, message)
     return None
 
@@ -38,3 +53,14 @@ def requested(card_extensions: Sequence[str]) -> tuple[str, ...]:
     """The URIs of A2A-Extensions that make an agent speak its dialect, of those its card names."""
     known = {uri for one in DIALECTS for uri in one.extensions}
     return tuple(uri for uri in card_extensions if uri in known)
+
+
+def settings(request: CodingRequest, card_name: str, card_extensions: Sequence[str]) -> JsonObject:
+    """Metadata of a run's first message: what `request` asks, as an agent with this card reads it."""
+    speaking = [one for one in DIALECTS if one.spoken_by(card_name, card_extensions)]
+    return {key: value for one in speaking for key, value in one.settings(request).items()}
+
+
+def asked(status: JsonObject, metadata: JsonObject) -> list[PendingRequest]:
+    """Nothing: items come in plain words (`Ears`)."""
+    return []
