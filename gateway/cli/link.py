@@ -34,18 +34,21 @@ class Link:
     def __init__(self, home: Path | None = None, *, start: bool = True) -> None:
         try:
             # Inline: the reason is in the module's docstring.
-            from mcp_bridge import endpoint, exchange  # noqa: PLC0415
+            from mcp_bridge import endpoint, exchange, within  # noqa: PLC0415
         except ImportError as exc:
             raise CommandError(HIDDEN) from exc
         self._endpoint, self._exchange = endpoint, exchange
-        self._gateway: Gateway = endpoint.Gateway(environment(home), may_start=start)
+        environ = environment(home)
+        self._gateway: Gateway = endpoint.Gateway(environ, may_start=start)
+        # A run's agent may use this command too: what it starts is that run's child.
+        self._handshake = exchange.Handshake(within.within(environ))
 
     def tool(self, name: str, /, **arguments: Any) -> JsonObject:
         """The result of a tool; arguments that are None are left out. Raises: CommandError."""
         given = {key: value for key, value in arguments.items() if value is not None}
         params = {"name": name, "arguments": given}
         body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
-        headers = self._exchange.Handshake().headers(body)
+        headers = self._handshake.headers(body)
         exchange = self._exchange.Exchange(self._gateway, json.dump(body), headers)
         answer: JsonObject = {}
         try:

@@ -62,6 +62,8 @@ def _state(run: JsonObject, now: datetime) -> list[str]:
     status = plain.line(string(run.get("status")))
     if place := run.get("queue_place"):
         status += f", place {place} in the queue"
+    if turn := string(run.get("blocked_by")):
+        status += f", after run {plain.line(turn)} of its session"
     if run.get("cancel_requested_at") is not None:
         status += ", a cancel was asked for"
     role = string(run.get("role"))
@@ -70,6 +72,7 @@ def _state(run: JsonObject, now: datetime) -> list[str]:
         ("status", status),
         ("name", plain.line(string(run.get("agent_name")))),
         ("agent", agent_of(run) + (f" ({plain.line(role)})" if role else "")),
+        ("parent", plain.line(string(run.get("parent_run_id")))),
         ("session", plain.line(string(run.get("session_id")))),
         ("folder", plain.line(string(run.get("cwd")))),
         ("time", _times(run, now)),

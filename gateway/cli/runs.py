@@ -12,9 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli import asking, completion, options, plain, portrait, screen
-from gateway.cli.asking import LaterError
-from gateway.cli.errors import DETACHED, ENDS, EXIT_CODES, NEEDS_INPUT, USAGE, CommandError
+from gateway.cli import answers, completion, options, plain, portrait, screen
+from gateway.cli.errors import DETACHED, ENDS, EXIT_CODES, USAGE, CommandError
 from gateway.cli.following import Following, whole_run
 from gateway.cli.link import Link
 from gateway.cli.narration import Narrator
@@ -30,6 +29,8 @@ app = typer.Typer(
     help=f"Runs: list, look, follow, answer, go on, stop.\n\n{EXIT_CODES}",
 )
 
+app.command()(answers.answer)
+
 
 @app.command("list")
 def list_(  # noqa: PLR0913 - each is an option
@@ -41,6 +42,7 @@ def list_(  # noqa: PLR0913 - each is an option
     cwd: Annotated[Path | None, typer.Option(help="Exactly this folder.")] = None,
     session: Annotated[str | None, typer.Option(help="Session (id).")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the agent in its folder.")] = None,
+    parent: Annotated[str | None, typer.Option(help="Run from within which they came.")] = None,
     label: Annotated[list[str] | None, typer.Option("--label", "-l", metavar="K=V")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Most runs.")] = 20,
     skip: Annotated[int, typer.Option(min=0, help="Runs to leave out first: the next page.")] = 0,
@@ -54,6 +56,7 @@ def list_(  # noqa: PLR0913 - each is an option
         "cwd": None if cwd is None else str(cwd.absolute()),
         "session_id": session,
         "agent_name": name,
+        "parent_run_id": parent,
         "backend": None if agent is None else BACKENDS.get(agent, REMOTE),
     }
     link = Link(home, start=not no_start)
@@ -142,88 +145,6 @@ def _teller(*, brief: bool) -> Any:
             out.tell(entry, f"{event.get('seq'):>5} {clock} ")
 
     return tell
-
-
-@app.command()
-def answer(  # noqa: PLR0913 - each is an option
-    run: RunName,
-    request_id: Annotated[str | None, typer.Argument(help="Needed when several wait.")] = None,
-    option: Annotated[str | None, typer.Option("--option", "-o", help="An option's id.")] = None,
-    text: Annotated[
-        str | None, typer.Option("--text", "-t", help="An answer in words, or a denial's reason.")
-    ] = None,
-    answers: Annotated[
-        str | None, typer.Option(help="JSON: answers by question id, or a list of whole answers.")
-    ] = None,
-    cwd: CwdOption = None,
-    home: HomeOption = None,
-    no_start: NoStartOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Answer what a run waits for; asked at the terminal when nothing is given."""
-    link = Link(home, start=not no_start)
-    found = find_run(link, run, cwd)
-    run_id = string(found["run_id"])
-    if option is None and text is None and answers is None:
-        _answer_at_the_terminal(link, found, request_id)
-        return
-    given = _given(found, request_id, option, text, answers)
-    done = link.tool("continue_run", run_id=run_id, **given)
-    screen.show(done, f"run {run_id}: {plain.line(string(done.get('did')))}", as_json=as_json)
-
-
-def _given(
-    run: JsonObject,
-    request_id: str | None,
-    option: str | None,
-    text: str | None,
-    answers: str | None,
-) -> dict[str, Any]:
-    """The arguments of continue_run that say this. Raises: CommandError."""
-    known = [string(request.get("request_id")) for request in objects(run.get("pending"))]
-    if string(run.get("status")) not in ("input_required", "auth_required"):
-        status = plain.line(string(run.get("status")))
-        raise CommandError(
-            f"run {run['run_id']} is {status} and asks nothing; runs continue tells it more"
-        )
-    if request_id is None and option is None and answers is None:
-        return {"text": text}
-    if request_id is None:
-        if len(known) != 1:
-            raise CommandError(
-                f"name the request; pending: {', '.join(map(plain.line, known)) or 'none'}"
-            )
-        request_id = known[0]
-    said: dict[str, Any] = {"request_id": request_id, "option": option, "message": text}
-    if answers is not None:
-        said["answers"] = options.json_object(answers, "--answers")
-    return {"answer": {key: value for key, value in said.items() if value is not None}}
-
-
-def _answer_at_the_terminal(link: Link, run: JsonObject, request_id: str | None) -> None:
-    requests = [
-        request
-        for request in objects(run.get("pending"))
-        if request_id in (None, request.get("request_id"))
-    ]
-    if not requests:
-        known = ", ".join(
-            plain.line(string(one.get("request_id"))) for one in objects(run.get("pending"))
-        )
-        raise CommandError(f"run {run['run_id']} has no such request; pending: {known or 'none'}")
-    if not screen.person_there():
-        for line in portrait.pending(run, requests[0]):
-            screen.err().say(line)
-        raise CommandError("no terminal to ask at; give --option, --text or --answers", NEEDS_INPUT)
-    try:
-        for request in requests:
-            for line in portrait.question(request):
-                screen.err().say(line)
-            said = asking.answer_to(request)
-            link.tool("continue_run", run_id=run["run_id"], answer=said)
-    except (KeyboardInterrupt, LaterError):
-        raise typer.Exit(NEEDS_INPUT) from None
-    screen.out().say(f"run {run['run_id']}: answered")
 
 
 @app.command("continue")

@@ -9,7 +9,6 @@ from typing import Final
 
 APPLICATION: Final = "a2a-gateway"
 HOME_VARIABLE: Final = "A2A_GATEWAY_HOME"
-RUN_VARIABLE: Final = "A2A_GATEWAY_RUN"  # set for what a run's agent starts: the run's id
 
 
 def environment(home: Path | None) -> dict[str, str]:
