@@ -13,6 +13,8 @@ from typing import Final
 
 import anyio
 
+from gateway.agents.admin import PATH as REGISTRY_PATH
+from gateway.agents.admin import Administration
 from gateway.agents.enrolment import Enrolments, Registrars, is_enrolment
 from gateway.agents.registry import Registry
 from gateway.bridge import Bridge
@@ -58,16 +60,19 @@ async def agents(
         timeout_s=settings.launch_timeout_s,
         idle_exit_s=settings.agent_idle_exit_s,
     )
+    registry = Registry(
+        home,
+        clients,
+        launcher,
+        local=settings.local_agents,
+        variable=read_variable,
+        mask=mask,
+        fixed=settings.agents_file,
+    )
     try:
-        yield Registry(
-            home,
-            clients,
-            launcher,
-            local=settings.local_agents,
-            variable=read_variable,
-            mask=mask,
-        )
+        yield registry
     finally:
+        await registry.close()
         await launcher.stop()
         with anyio.CancelScope(shield=True):
             await clients.close()
@@ -147,6 +152,7 @@ async def _serve(  # the parts of the house, each once
         (is_enrolment, Enrolments(registry)),
         (under(AGENTS_PATH), faces),
         (under(MCP_PATH), bridge),
+        (under(REGISTRY_PATH), Administration(tasks, registry)),
     )
     registrars = Registrars(ensure_token(home.register_token_file))
     with ExitStack() as published:

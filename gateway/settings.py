@@ -53,6 +53,11 @@ class Settings(BaseSettings):
         default=("codex", "claude_code"),
         description="Agents this gateway starts by itself, on first use (JSON list).",
     )
+    agents_file: Path | None = Field(
+        default=None,
+        description="TOML file of fixed agents, read again when it changes; unset: agents.toml in "
+        "the home.",
+    )
     launch_timeout_s: Annotated[float, Field(gt=0)] = Field(
         default=30.0, description="Seconds a local agent may take to report that it is ready."
     )

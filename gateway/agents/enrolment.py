@@ -14,8 +14,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from gateway.agents.directory import REMOTE
 from gateway.agents.registration import Enrolled, checked_url
-from gateway.agents.registry import REMOTE, Registry
+from gateway.agents.registry import Registry
 from gateway.core.errors import CoreError, InvalidInputError
 from gateway.core.extension import describe
 from gateway.errors import NameTakenError

@@ -18,11 +18,11 @@ from gateway.link.rest import RestEndpoint
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A card, the ETag it came with, and how long its server says that it stays as it is."""
+    """A card, the ETag it came with, and the Cache-Control that says how long it stays."""
 
     card: Card
     etag: str | None
-    max_age_s: float | None = None
+    cache_control: str = ""
 
 
 async def find_card(
@@ -45,7 +45,7 @@ async def find_card(
     if document is None:
         return None
     card = read_card(link.agent, base_url, document.body)
-    return Found(card=card, etag=document.etag, max_age_s=document.max_age_s)
+    return Found(card=card, etag=document.etag, cache_control=document.cache_control)
 
 
 def endpoint_for(link: Link, base_url: str, card: Card) -> Endpoint:

@@ -98,6 +98,10 @@ class Described(BaseModel):
         return bool(self.headers) or self.auth_token is not None
 
     @property
+    def login(self) -> tuple[str | None, dict[str, str]]:
+        return self.auth_token, self.headers
+
+    @property
     def credentials(self) -> str | None:
         """Where the way to log in is kept, for everybody to see: the reference, or `stored`."""
         for value in (self.auth_token, *self.headers.values()):
@@ -138,10 +142,13 @@ class Enrolled(Registration):
 KEYS: Final = frozenset(Described.model_fields)
 
 
-def stored_registration(stored: object) -> Registration:
-    """A registration as it was stored. Raises: ValidationError."""
-    enrolled = isinstance(stored, dict) and "key_digest" in stored
-    return (Enrolled if enrolled else Registration).model_validate(stored)
+def stored_standing(stored: object) -> Standing:
+    """What is said of an agent, as it was stored; a local one has no URL. Raises:
+    ValidationError."""
+    kind: type[Standing] = Standing
+    if isinstance(stored, dict) and "agent_url" in stored:
+        kind = Enrolled if "key_digest" in stored else Registration
+    return kind.model_validate(stored)
 
 
 def checked_url(value: str) -> str:

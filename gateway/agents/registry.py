@@ -1,12 +1,10 @@
 """The registry: which agent a name or URL means, and the endpoint to call it at.
 
 Knows local agents (wrappers that the launcher starts), agents by URL, and pools of both. A caller
-who gives a URL alone gets a registered name for it: runs refer to names, never to URLs. Credentials
-go to the agent's own origin only.
+who gives a URL alone gets a registered name for it: runs refer to names, never to URLs.
 """
 
-import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
@@ -15,34 +13,25 @@ from typing import Final
 
 import anyio
 
-from gateway.agents.card import CARD_PATH, Card
+from gateway.agents.calls import Calls
+from gateway.agents.card import Card
 from gateway.agents.directory import REMOTE, Directory
-from gateway.agents.entry import Entry, Known
-from gateway.agents.finding import endpoint_for, find_card
+from gateway.agents.entry import Entry
 from gateway.agents.health import State
-from gateway.agents.logins import Variable, bearer, read_headers, read_secret, wrapper_token
+from gateway.agents.logins import Variable
 from gateway.agents.pools import Member, least_loaded
 from gateway.agents.registration import KEYS, Described, Enrolled, Registration, read_registration
 from gateway.agents.watch import Watch
 from gateway.core.errors import InvalidInputError
 from gateway.core.extension import CodingRequest
 from gateway.core.json import JsonObject
-from gateway.core.secrets import Mask, is_secret_name
-from gateway.errors import (
-    AgentDisabledError,
-    AgentUnreachableError,
-    EmptyPoolError,
-    GatewayError,
-    UnknownAgentError,
-)
+from gateway.core.secrets import Mask
+from gateway.errors import AgentDisabledError, EmptyPoolError, GatewayError, UnknownAgentError
 from gateway.home import Home
-from gateway.link.client import Clients, Link
+from gateway.link.client import Clients
 from gateway.link.endpoint import Endpoint
 from gateway.local.launcher import Launcher
 
-CARD_TTL_S: Final = 300.0  # of a card whose server does not say; and what failed is asked anew
-CARD_TTL_MIN_S: Final = 30.0  # `no-cache` would cost every call of a run a second one
-CARD_TTL_MAX_S: Final = 3600.0
 _REQUEST_KEYS: Final = frozenset(CodingRequest.model_fields)
 
 
@@ -61,12 +50,8 @@ class Registry:
         fixed: Path | None = None,
     ) -> None:
         """`fixed`: the file of fixed agents; that of the home by default."""
-        self._home = home
-        self._clients = clients
-        self._launcher = launcher
-        self._variable = variable
-        self._mask = mask or Mask()
         self._choices = count(1)
+        self._calls = Calls(home, clients, launcher, variable=variable, mask=mask or Mask())
         self.directory = Directory(home, local=local, watch=self._watch, fixed=fixed)
 
     def __contains__(self, name: str) -> bool:
@@ -145,6 +130,26 @@ class Registry:
         elif not self.directory.entry(name).standing.enabled:
             raise AgentDisabledError(name, self.directory.usable())
 
+    async def add(
+        self, name: str | None, registration: Registration, *, force: bool = False
+    ) -> Entry:
+        """An agent that its owner names. It is called first, and stored when its card can be used,
+        or with `force`.
+
+        Raises: NameTakenError, InvalidInputError, GatewayError (nothing is stored).
+        """
+        name = self.directory.free(name, registration)
+        self.learn(registration)
+        entry = Entry(name=name, standing=registration, watch=self._watch(name))
+        try:
+            await self._calls.look(entry)
+        except GatewayError:
+            if not force:
+                await entry.watch.close()
+                raise
+        self.directory.add(entry)
+        return entry
+
     def enrol(self, name: str, enrolled: Enrolled) -> None:
         """An agent that registers itself, or says that it stopped. Raises: NameTakenError."""
         self.directory.enrol(name, enrolled)
@@ -203,88 +208,18 @@ class Registry:
         be down), AgentUnauthorizedError, AgentProtocolError, AgentCardError, InvalidInputError
         (credentials that are gone).
         """
-        entry = self.directory.entry(name)
-        entry.watch.check()
-        link, base_url = await self._link(entry)
-        known = entry.known
-        if not _holds(known, base_url):
-            async with entry.lock:
-                entry.watch.check()  # who had the lock before us may have found nobody
-                if not _holds(entry.known, base_url):
-                    await self._read_card(entry, link, base_url)
-                known = entry.known
-        assert known is not None, "it was read"
-        return endpoint_for(link, base_url, known.card)
+        return await self._calls.endpoint(self.directory.entry(name))
 
     async def look(self, name: str) -> None:
         """Fetch the agent's card anew. Raises: as `endpoint`."""
-        entry = self.directory.entry(name)
-        if entry.registration is None:
-            self._launcher.doubt(name)
-        link, base_url = await self._link(entry)
-        async with entry.lock:
-            await self._read_card(entry, link, base_url)
-
-    async def _read_card(self, entry: Entry, link: Link, base_url: str) -> None:
-        path = entry.registration.agent_card_path if entry.registration else CARD_PATH
-        old = entry.known if entry.known and entry.known.base_url == base_url else None
-        started = time.monotonic()
-        try:
-            found = await find_card(link, base_url, path, etag=old and old.etag)
-        except GatewayError as exc:
-            entry.watch.failed(exc)
-            raise
-        now = time.monotonic()
-        if found is not None:
-            ttl_s = CARD_TTL_S if found.max_age_s is None else found.max_age_s
-            ttl_s = min(max(ttl_s, CARD_TTL_MIN_S), CARD_TTL_MAX_S)
-            old = Known(
-                card=found.card, base_url=base_url, etag=found.etag, ttl_s=ttl_s, until=now + ttl_s
-            )
-        assert old is not None, "an agent answers 304 to an ETag alone"
-        entry.known = old.until_later(now)
-        entry.watch.worked(latency_ms=round((now - started) * 1000, 1))
-
-    async def _link(self, entry: Entry) -> tuple[Link, str]:
-        """How the agent is reached now, with the credentials as they are now."""
-        registration = entry.registration
-        if registration is None:
-            running = await self._launcher.ensure(entry.name)
-            base_url, headers = running.base_url, bearer(running.token)
-        else:
-            base_url = registration.agent_url
-            if entry.stopped:
-                why = "it said that it stops, and registers again when it starts"
-                raise AgentUnreachableError(entry.name, base_url, why)
-            headers = self._headers(registration)
-        self._learn(headers)
-        client = self._clients.at(base_url)
-        return Link(agent=entry.name, client=client, headers=headers), base_url
-
-    def _headers(self, registration: Registration) -> dict[str, str]:
-        given = read_headers(registration.headers, self._variable)
-        if registration.auth_token is not None:
-            token = read_secret(registration.auth_token, self._variable, "auth_token")
-            self._mask.add(token)
-        elif "authorization" in {header.lower() for header in given}:
-            token = None
-        else:
-            token = wrapper_token(self._home, registration.agent_url)
-        return {**given, **bearer(token)}
+        await self._calls.look(self.directory.entry(name))
 
     def learn(self, registration: Described) -> None:
         """From now on its credentials are masked wherever they would be stored.
 
         Raises: InvalidInputError when they cannot be read.
         """
-        if registration.auth_token is not None:
-            self._mask.add(read_secret(registration.auth_token, self._variable, "auth_token"))
-        self._learn(read_headers(registration.headers, self._variable))
-
-    def _learn(self, headers: Mapping[str, str]) -> None:
-        for name, value in headers.items():
-            if is_secret_name(name):
-                self._mask.add(value.removeprefix("Bearer "))
+        self._calls.learn(registration)
 
     # -- how it does -----------------------------------------------------------------------------
 
@@ -319,7 +254,3 @@ class Registry:
         with anyio.CancelScope(shield=True):
             for entry in self.directory.entries:
                 await entry.watch.close()
-
-
-def _holds(known: Known | None, base_url: str) -> bool:
-    return known is not None and known.base_url == base_url and known.until > time.monotonic()

@@ -1,7 +1,8 @@
 """The gateway's driver of a run: reaches its agent, and drives it in the agent's own way.
 
-Knows which way that is (by the agent's card) and how a run ends whose agent cannot be reached; the
-ways themselves are `remote` and `foreign`.
+Knows which agent that is (of a pool: the one that has the run, or is to get it), which way (by its
+card), and how a run ends whose agent cannot be reached; the ways themselves are `remote` and
+`foreign`.
 """
 
 import logging
@@ -16,12 +17,12 @@ from gateway.core.events import RunFailed, StatusChanged
 from gateway.core.extension import Answer
 from gateway.core.life.writer import RunWriter
 from gateway.core.messages import Message
-from gateway.core.record import Run
+from gateway.core.record import Remote, Run
 from gateway.core.status import RunStatus
 from gateway.driving.foreign import ForeignRun
 from gateway.driving.reach import Reach, speaks_extension
 from gateway.driving.remote import ExtensionRun
-from gateway.errors import AgentUnreachableError, GatewayError
+from gateway.errors import AgentUnreachableError, GatewayError, LaunchError
 
 ARRIVAL_S: Final = 5.0  # what a follow-up waits for the agent to be found, then it is refused
 BACKSTOP_S: Final = 30.0  # what an agent's own server gets to end an overdue run by itself
@@ -29,15 +30,18 @@ BACKSTOP_S: Final = 30.0  # what an agent's own server gets to end an overdue ru
 logger = logging.getLogger(__name__)
 
 
+class _ReplaceableError(Exception):
+    """The agent of a pool could not be reached, and cannot have heard of the run."""
+
+
 class AgentDriver:
     """One run at whatever agent it is for."""
 
     def __init__(self, run: Run, registry: Registry, *, patience_s: float) -> None:
-        self._known = known = run.remote is not None and run.remote.task_id is not None
+        self._known = run.remote is not None and run.remote.task_id is not None
         self._run_id = run.id
-        self._agent = run.agent
         self._registry = registry
-        self._reach = Reach(registry, run.agent, patience_s=patience_s, known=known)
+        self._patience_s = patience_s
         self._way: ExtensionRun | ForeignRun | None = None
         self._chosen = anyio.Event()
         # Everything before the first message to the agent; a cancel ends it at once.
@@ -60,32 +64,97 @@ class AgentDriver:
     async def drive(self, writer: RunWriter) -> None:
         """Drive to the end; an agent that cannot be reached or understood is a failed run."""
         try:
-            with self._approach:
-                self._way = await self._choose(writer)
-                self._chosen.set()
-            if self._way is None or self._approach.cancel_called:  # nothing was sent
-                reason = "cancelled_by_caller"
-                await writer.emit(StatusChanged(status=RunStatus.CANCELLED, reason=reason))
+            if writer.run.remote is not None:  # it is there, or may be
+                await self._drive_at(writer, writer.run.remote.agent)
                 return
-            await self._way.drive()
+            self._registry.check(writer.run.agent)
+            if self._registry.is_pool(writer.run.agent):
+                await self._drive_in_pool(writer)
+            else:
+                await self._drive_at(writer, writer.run.agent)
         except GatewayError as exc:
             logger.warning("run %s: %s", self._run_id, exc)
             if not writer.run.terminal:
                 await writer.emit(RunFailed(message=str(exc), reason=exc.code))
 
-    async def _choose(self, writer: RunWriter) -> ExtensionRun | ForeignRun:
+    async def _drive_in_pool(self, writer: RunWriter) -> None:
+        """At one of a pool's agents; at the next, as long as none of them can have heard of it.
+
+        A session whose conversation is at one of them stays there, or the run fails: another would
+        know nothing of it.
+        """
+        pool = writer.run.agent
+        session = await writer.session()
+        home = session.remote if session is not None else None
+        tried: set[str] = set()
+        while True:
+            stays = home is not None and home.agent in set(self._registry.members(pool)) - tried
+            context = home.context_id if stays and home is not None else None
+            member = home.agent if stays and home else self._registry.choose(pool, without=tried)
+            tried.add(member)
+            others = set(self._registry.members(pool)) - tried
+            try:
+                await self._drive_at(
+                    writer,
+                    member,
+                    remote=Remote(agent=member, context_id=context),
+                    replaceable=bool(others) and context is None,
+                )
+            except _ReplaceableError as exc:
+                logger.warning("run %s goes to another agent of %r: %s", self._run_id, pool, exc)
+            else:
+                return
+
+    async def _drive_at(
+        self,
+        writer: RunWriter,
+        agent: str,
+        *,
+        remote: Remote | None = None,
+        replaceable: bool = False,
+    ) -> None:
+        """At one agent. `remote` is stored before anything is sent there: after a crash the same
+        agent is asked, which may have the run. Raises: GatewayError, _ReplaceableError."""
+        reach = Reach(
+            self._registry,
+            agent,
+            patience_s=self._patience_s,
+            known=self._known,
+            replaceable=replaceable,
+        )
+        with self._registry.occupied(agent):
+            try:
+                with self._approach:
+                    if remote is not None:
+                        await writer.emit(remote=remote)
+                        await writer.flush()
+                    self._way = await self._choose(writer, reach)
+                    self._chosen.set()
+                if self._way is None or self._approach.cancel_called:  # nothing was sent
+                    reason = "cancelled_by_caller"
+                    await writer.emit(StatusChanged(status=RunStatus.CANCELLED, reason=reason))
+                    return
+                await self._way.drive()
+            except (AgentUnreachableError, LaunchError) as exc:
+                if not replaceable or not reach.untouched or writer.run.cancel_requested_at:
+                    raise
+                self._way, self._approach = None, anyio.CancelScope()
+                self._chosen = anyio.Event()
+                raise _ReplaceableError(str(exc)) from exc
+
+    async def _choose(self, writer: RunWriter, reach: Reach) -> ExtensionRun | ForeignRun:
         while True:
             try:
-                endpoint = await self._reach.endpoint()
+                endpoint = await reach.endpoint()
             except AgentUnreachableError as exc:
-                await self._reach.lost(exc)
+                await reach.lost(exc)
                 continue
             if speaks_extension(endpoint):
-                return ExtensionRun(writer, self._reach)
-            registered = self._registry.registration(self._agent)
+                return ExtensionRun(writer, reach)
+            registered = self._registry.registration(reach.agent)
             return ForeignRun(
                 writer,
-                self._reach,
+                reach,
                 modes=registered.accepted_output_modes if registered else (),
                 history=registered.history_length if registered else None,
             )

@@ -71,7 +71,7 @@ class ExtensionRun:
     @property
     def _remote(self) -> Remote:
         remote = self._writer.run.remote
-        return remote or Remote(agent=self._writer.run.agent)
+        return remote or Remote(agent=self._reach.agent)
 
     # -- the stream ------------------------------------------------------------------------------
 
@@ -116,7 +116,7 @@ class ExtensionRun:
         run = self._writer.run
         session = await self._writer.session()
         known = session.remote if session is not None else None
-        if known is not None and known.agent == run.agent and known.context_id:
+        if known is not None and known.agent == self._reach.agent and known.context_id:
             return known.context_id
         return minted_context(run)
 

@@ -105,6 +105,7 @@ async def house(
         ) as tasks:
             yield House(tasks=tasks, registry=registry, launcher=launcher, home=home)
     finally:
+        await registry.close()
         await launcher.stop()
         await clients.close()
 
