@@ -85,6 +85,8 @@ class GeminiEar:
         if kind != "state-change":
             for call in item.data:
                 self._tool(call)
+            if item.state != WAITS:
+                return [item.as_result]
             return [item.with_status(WORKS, item.message or None)]
         self._error = words(item.metadata.get("error")) or self._error
         return [self._turn(item)]
