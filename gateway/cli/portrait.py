@@ -3,9 +3,9 @@
 Pure: the objects of get_run and list_runs in, safe lines out. Knows no terminal.
 """
 
-from collections.abc import Sequence
+import shlex
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Final
 
 from gateway.cli import plain
 from gateway.cli.narration import lines
@@ -172,18 +172,21 @@ def _question(asked: JsonObject) -> list[str]:
 
 
 def how_to_answer(run: JsonObject, request: JsonObject) -> str:
-    """The command that answers a request."""
-    only = len(cast("Sequence[Any]", run.get("pending") or ())) < 2
-    which = "" if only else f" {plain.line(string(request.get('request_id')))}"
+    """The command that answers a request. People paste it: an agent's ids are quoted."""
+    only = len(objects(run.get("pending"))) < 2
+    which = "" if only else f" {_word(request.get('request_id'))}"
     asked = objects(request.get("questions"))
     if options := objects(request.get("options")):
-        how = f"--option {plain.line(string(options[0].get('id')))}"
+        how = f"--option {_word(options[0].get('id'))}"
     elif len(asked) > 1:
-        ids = ", ".join(f'"{plain.line(string(one.get("id")))}": "…"' for one in asked)
-        how = f"--answers '{{{ids}}}'"
+        how = f"--answers {_word(json.encode({string(one.get('id')): '…' for one in asked}))}"
     else:
         how = "--text '…'"
-    return f"a2a-gateway runs answer {plain.line(string(run.get('run_id')))}{which} {how}"
+    return f"a2a-gateway runs answer {_word(run.get('run_id'))}{which} {how}"
+
+
+def _word(text: object) -> str:
+    return shlex.quote(plain.line(string(text)))
 
 
 def _labelled(name: str, text: str) -> str:

@@ -5,7 +5,7 @@ Knows no tool's work: it asks, tells, and turns the end into an exit code.
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import typer
 
@@ -29,6 +29,8 @@ how to answer. Ctrl+C offers to cancel the run, to leave it, or to go on.
 With --json: spawn_run's answer, then every event, then the whole run, one JSON object a line.
 
 {EXIT_CODES}"""
+
+Shown = Literal["json", "structured", "answer"]  # on stdout
 
 
 def run(  # noqa: PLR0913 - each is an option
@@ -99,7 +101,8 @@ def run(  # noqa: PLR0913 - each is an option
         return
     if as_json:
         screen.out().json(spawned)
-    raise typer.Exit(_Foreground(link, spawned, quiet=quiet, as_json=as_json).code())
+    shown = "json" if as_json else "answer" if schema is None else "structured"
+    raise typer.Exit(_Foreground(link, spawned, shown, quiet=quiet).code())
 
 
 def _prompt(words: list[str] | None, file: Path | None) -> str:
@@ -132,18 +135,18 @@ def _agent(said: str, settings: JsonObject) -> dict[str, Any]:
 class _Foreground:
     """One run at a terminal or in a script, from its start to an exit code."""
 
-    def __init__(self, link: Link, spawned: JsonObject, *, quiet: bool, as_json: bool) -> None:
+    def __init__(self, link: Link, spawned: JsonObject, shown: Shown, *, quiet: bool) -> None:
         self._link = link
         self._id = string(spawned["run_id"])
         self._name = plain.line(string(spawned["agent_name"]))
-        self._as_json = as_json
-        self._quiet = quiet
-        self._progress = Progress(screen.err(), quiet=quiet or as_json)
+        self._shown = shown
+        self._quiet = quiet or shown == "json"
+        self._progress = Progress(screen.err(), quiet=self._quiet)
         self._following = Following(link, self._id, self._tell)
         self._leaving = False
 
     def code(self) -> int:
-        if not (self._quiet or self._as_json):
+        if not self._quiet:
             self._progress.say(f"run {self._id} ({self._name})")
         while True:
             try:
@@ -165,7 +168,7 @@ class _Foreground:
                 self._progress.stop()
 
     def _tell(self, event: JsonObject) -> None:
-        if self._as_json:
+        if self._shown == "json":
             screen.out().json(event)
         self._progress.tell(event)
 
@@ -184,10 +187,10 @@ class _Foreground:
 
     def _end(self, status: str) -> int:
         whole = self._following.whole()
-        if self._as_json:
+        if self._shown == "json":
             screen.out().json(whole)
         elif status == "completed":
-            _print_answer(as_object(whole.get("result")))
+            _print_answer(as_object(whole.get("result")), self._shown)
         else:
             # Told already, unless quiet; a script that reads stderr finds it in the last line.
             error = as_object(whole.get("error"))
@@ -198,7 +201,7 @@ class _Foreground:
 
     def _left_waiting(self) -> int:
         whole = self._following.whole()
-        if self._as_json:
+        if self._shown == "json":
             screen.out().json(whole)
         for request in objects(whole.get("pending")):
             for one in portrait.pending(whole, request):
@@ -216,9 +219,11 @@ class _Foreground:
         return DETACHED
 
 
-def _print_answer(result: JsonObject) -> None:
-    """What was asked for, whole: the structured output where there is one."""
-    if "structured_output" in result:
+def _print_answer(result: JsonObject, shown: Shown) -> None:
+    """The whole answer; in the form of the schema where one was given."""
+    if "structured_output" in result and (
+        shown == "structured" or not result.get("final_response")
+    ):
         screen.out().raw((json.encode(result["structured_output"]) + "\n").encode())
         return
     text = string(result.get("final_response"))
