@@ -7,13 +7,13 @@ import base64
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any, Final, cast
 
 from mcp_bridge.endpoint import Address, Gateway, GatewayGoneError
-from mcp_bridge.within import PARENT_HEADER
+from mcp_bridge.within import PARENT_HEADER, Within, nowhere
 
 VERSION_META: Final = "io.modelcontextprotocol/protocolVersion"
 SILENCE_S: Final = 120.0  # the longest tool answers within 30 s; streams carry pings every 15 s
@@ -37,20 +37,19 @@ def as_object(value: object) -> dict[str, Any]:
 class Handshake:
     """What `initialize` settled; the 2026 era has none and says it with each request."""
 
-    def __init__(self, run: Callable[[], str | None] = lambda: None) -> None:
-        """`run` tells from within which run the client asks, if any."""
+    def __init__(self, within: Within = nowhere) -> None:
         self.session: str | None = None
         self.version: str | None = None
-        self._run = run
+        self._within = within
 
     def headers(self, message: Mapping[str, Any]) -> dict[str, str]:
         headers = {
             "Content-Type": "application/json",
             "Accept": "application/json, text/event-stream",
         }
-        if (run_id := self._run()) is not None:
-            headers[PARENT_HEADER] = run_id
         params = as_object(message.get("params"))
+        if (run_id := self._within(params)) is not None:
+            headers[PARENT_HEADER] = run_id
         version = as_object(params.get("_meta")).get(VERSION_META)
         if isinstance(version, str):
             headers |= {"MCP-Protocol-Version": version, "Mcp-Method": _field(message["method"])}

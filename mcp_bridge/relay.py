@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Final, cast
 
 from mcp_bridge.endpoint import Gateway
 from mcp_bridge.exchange import WENT_AWAY, Exchange, ExchangeError, Handshake, as_object
+from mcp_bridge.within import Within, nowhere
 
 FAREWELL_S: Final = 1.0  # what a closed stdin leaves to calls that are under way
 PARSE_ERROR: Final = -32700
@@ -25,16 +26,14 @@ RequestId = int | str
 class Relay:
     """One client's side of the gateway."""
 
-    def __init__(
-        self, gateway: Gateway, out: BinaryIO, run: Callable[[], str | None] = lambda: None
-    ) -> None:
-        """`run` tells from within which run the client asks, if any."""
+    def __init__(self, gateway: Gateway, out: BinaryIO, within: Within = nowhere) -> None:
+        """`within` tells from within which run the client asks, if any."""
         self._gateway = gateway
         self._out = out
         self._writing = threading.Lock()
         self._calls: dict[RequestId, Exchange] = {}
         self._changed = threading.Condition()
-        self._handshake = Handshake(run)
+        self._handshake = Handshake(within)
 
     def serve(self, lines: Iterable[bytes]) -> None:
         """Relay until the client closes its end."""

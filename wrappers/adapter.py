@@ -45,6 +45,9 @@ class Turn:
     and ends the run as failed/interrupted where the vendor has it no more. A permission that was
     allowed is given once, unasked, to the very same tool and input (`resumption.Grants`); an
     approved plan is worked on in the mode that its approval chose.
+
+    `known_as` is the id by which its caller knows the run: what the agent asks of that server is
+    asked from within it (`runfile`).
     """
 
     run_id: str
@@ -52,6 +55,7 @@ class Turn:
     request: CodingRequest
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     answered: tuple[Answered, ...] = ()
+    known_as: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

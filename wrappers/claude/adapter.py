@@ -43,6 +43,7 @@ class ClaudeAdapter:
             cli=cli or bundled_cli(), env=dict(env), home=home, allow_root=allow_root
         )
         shutil.rmtree(self._installation.scratch, ignore_errors=True)
+        self._installation.files.clear()
         self._warm_max = warm_max
         self._idle_s = idle_s
         self._spare = Spare(self._installation, idle_s) if spare else None

@@ -75,7 +75,10 @@ class Client:
         transport = self._transport = CliTransport(
             arguments(self.start, self._installation, session=self.session, resume=resume),
             cwd=self.start.cwd,
-            env=self.start.environment,
+            env={
+                **self.start.environment,
+                **self._installation.files.environment_of(self.session),
+            },
         )
         if self._killed:
             transport.kill()

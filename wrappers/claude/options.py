@@ -21,6 +21,7 @@ from gateway.core.extension import PermissionMode as AskedMode
 from gateway.core.json import JsonObject
 from gateway.core.structured import fault_of_schema
 from wrappers.adapter import Context, Turn, UnsupportedError
+from wrappers.runfile import RunFiles
 
 SESSION_NAMESPACE: Final = uuid.UUID("c1d3f2a4-6f0e-4f53-9d1b-5a2f7f3f8a11")
 TAIL: Final = 256 * 1024  # bytes of a transcript's end that hold what was said last
@@ -104,6 +105,11 @@ class Installation:
     def scratch(self) -> Path:
         """Where the CLI keeps outputs of commands; it never clears that, so we do, at our start."""
         return self.home / "tmp"
+
+    @property
+    def files(self) -> RunFiles:
+        """Where the CLI's processes find the run that they work for."""
+        return RunFiles(self.home / "claude-runs")
 
     def check(self, request: CodingRequest) -> None:
         """Raises: UnsupportedError."""

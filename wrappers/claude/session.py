@@ -82,6 +82,7 @@ class ClaudeSession:
     async def run(self, turn: Turn) -> AsyncGenerator[Step]:
         start = self._installation.start(turn, self.context)
         self._warm.take_spare(start)
+        self._installation.files.write(self._warm.session, turn.known_as)
         work = self._work = Work(
             turn=turn,
             reading=Reading(todos=self._todos),

@@ -14,6 +14,7 @@ from wrappers.codex.server import AppServer
 from wrappers.codex.session import CodexSession
 from wrappers.codex.terms import refuse_unsupported
 from wrappers.codex.threads import Warm
+from wrappers.runfile import RunFiles
 
 
 class CodexAdapter:
@@ -21,8 +22,10 @@ class CodexAdapter:
 
     def __init__(self, *, binary: Path, env: Mapping[str, str], home: Path) -> None:
         self._binary = binary
-        self._env = dict(env)
-        self._server = AppServer(binary=binary, env=env, home=home)
+        self._files = RunFiles(home / "codex-runs")
+        self._files.clear()
+        self._env = {**env, **self._files.environment}
+        self._server = AppServer(binary=binary, env=self._env, home=home)
         self._warm = Warm()
         self._ledger = Ledger(home / "codex-usage.json")
 
@@ -40,7 +43,7 @@ class CodexAdapter:
         return self._server.status()
 
     async def open(self, context: Context) -> CodexSession:
-        return CodexSession(self._server, self._warm, self._ledger, context)
+        return CodexSession(self._server, self._warm, self._ledger, self._files, context)
 
     async def close(self) -> None:
         await self._server.close()

@@ -27,6 +27,7 @@ from wrappers.codex.talk import RunState, Terms
 from wrappers.codex.threads import ThreadLostError, Warm
 from wrappers.processes.process import TREE_VARIABLE, to_the_end
 from wrappers.resumption import Grants
+from wrappers.runfile import RunFiles
 
 LOST: Final = "codex no longer has this conversation"
 
@@ -36,10 +37,13 @@ log = logging.getLogger(__name__)
 class CodexSession:
     """The AgentSession of one context."""
 
-    def __init__(self, server: AppServer, warm: Warm, ledger: Ledger, context: Context) -> None:
+    def __init__(
+        self, server: AppServer, warm: Warm, ledger: Ledger, files: RunFiles, context: Context
+    ) -> None:
         self._server = server
         self._warm = warm
         self._ledger = ledger
+        self._files = files
         self._context = context
         self._thread = context.vendor_session
         self._part = uuid.uuid4().hex  # marks this context's commands among the process's
@@ -119,7 +123,11 @@ class CodexSession:
             if not await self._server.logged_in(client):
                 begun = RunStarted(extra={"thread_id": self._thread})
                 return [begun, outcome.not_logged_in()]
-            marked = {**turn.environment, TREE_VARIABLE: self._mark(client)}
+            marked = {
+                **turn.environment,
+                TREE_VARIABLE: self._mark(client),
+                **self._files.environment,
+            }
             return await self._talk(client, replace(turn, environment=marked))
         except UnsupportedError as exc:
             return [Rejected(message=str(exc), reason="unsupported")]
@@ -146,6 +154,7 @@ class CodexSession:
     async def _talk(self, client: CodexClient, turn: Turn) -> list[Step]:
         async with self._loading:
             notes = await self._load(client, turn)
+        self._files.write(str(self._thread), turn.known_as)
         work = Terms(
             context=self._context,
             turn=turn,

@@ -132,6 +132,7 @@ class AdapterDriver:
             request=run.request,
             environment=self._wrapped.environment(run.request),
             answered=answered,
+            known_as=run.request.run_id or run.id,
         )
         async with self._wrapped.conversations.of(run.principal, context) as session:
             await self._converse(session, turn, writer)

@@ -15,6 +15,7 @@ from gateway.core.json import JsonObject
 from gateway.core.messages import Message
 from gateway.core.structured import artifact, fault_of_output, fault_of_schema
 from wrappers.adapter import Bound, Context, Finding, Step, Turn, UnsupportedError
+from wrappers.runfile import RUN_VARIABLE
 from wrappers.scripted.memory import Memory
 from wrappers.scripted.play import EndedError, Play
 from wrappers.scripted.script import perform
@@ -40,7 +41,7 @@ class ScriptedSession:
             context=self._context,
             turn=turn,
             script=script_of(turn.message),
-            environment={**self._env, **turn.environment},
+            environment={**self._env, **turn.environment, RUN_VARIABLE: turn.known_as},
             allowed=self._allowed,
         )
         self._play = play  # before anything is awaited: a cancel may come at once
