@@ -77,6 +77,8 @@ class Calls:
         try:
             found = await find_card(link, base_url, path, etag=old and old.etag)
         except GatewayError as exc:
+            if isinstance(exc, AgentUnreachableError):
+                exc.sent = False  # what was sent asked for the card: of the run it heard nothing
             entry.watch.failed(exc)
             raise
         now = time.monotonic()

@@ -14,6 +14,8 @@ class Cable:
         self._tasks: set[asyncio.Task[None]] = set()
         self._plugged = True
         self.connections = 0
+        self.refused = 0  # while it was unplugged
+        self._knock = asyncio.Event()
         self.passed = asyncio.Event()  # something came back from the agent
         self.port = 0
 
@@ -38,8 +40,16 @@ class Cable:
     def plug(self) -> None:
         self._plugged = True
 
+    async def knocked(self, times: int) -> None:
+        """Returns once so many connections were refused."""
+        while self.refused < times:
+            await self._knock.wait()
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self._plugged:
+            self.refused += 1
+            knock, self._knock = self._knock, asyncio.Event()
+            knock.set()
             writer.transport.abort()
             return
         self.connections += 1
