@@ -81,10 +81,11 @@ class Clients:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """What lies at a URL, and the ETag it came with."""
+    """What lies at a URL, and the ETag and Cache-Control it came with."""
 
     body: bytes
     etag: str | None
+    cache_control: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +112,8 @@ class Link:
             if response.status_code != 200:
                 raise self.status_error(response)
             body = await self.body(response)
-            return Document(body=body, etag=response.headers.get("etag"))
+            lasting = response.headers.get("cache-control", "")
+            return Document(body=body, etag=response.headers.get("etag"), cache_control=lasting)
 
     @asynccontextmanager
     async def open(

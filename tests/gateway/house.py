@@ -75,6 +75,7 @@ class House:
         """Returns when the run has that many events."""
         with anyio.fail_after(PATIENCE_S):
             while (found := await self.tasks.get(ME, run.id)).last_seq < count:
+                assert not found.terminal, found.error
                 await self.tasks.log.changed(run.id, found.last_seq)
 
     async def events(self, run: Run) -> list[tuple[str, JsonObject]]:

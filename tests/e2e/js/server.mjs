@@ -2,7 +2,9 @@
 // to call. Prints its base URL as one JSON line, and is ended by a signal.
 //
 // The first word of a prompt says what the agent does: `echo` (default), `stream` (three chunks of one
-// artifact), `ask` (a question; the answer is echoed), `wait` (until it is cancelled), `fail`.
+// artifact), `ask` (a question; the answer is echoed), `wait` (until it is cancelled), `fail`, `gate` (a
+// chunk, then silence until POST /release, then another). INTERFACES: the bindings in its card;
+// PUBLIC_URL: where it says it is; STREAMING=no.
 import { randomUUID } from 'node:crypto';
 import express from 'express';
 import { AgentCard, Task, TaskArtifactUpdateEvent, TaskStatusUpdateEvent } from '@a2a-js/sdk';
@@ -38,6 +40,15 @@ class Executor {
       status('CANCELED');
     } else if (what === 'fail') {
       status('FAILED', 'as asked');
+    } else if (what === 'gate') {
+      const chunk = (n, lastChunk) => bus.publish(AgentEvent.artifactUpdate(TaskArtifactUpdateEvent.fromJSON({
+        taskId, contextId, append: n > 1, lastChunk,
+        artifact: { artifactId: 'out', name: 'out', parts: [{ text: `chunk ${n} ` }] },
+      })));
+      chunk(1, false);
+      await released;
+      chunk(2, true);
+      status('COMPLETED', 'released');
     } else if (what === 'stream') {
       for (const n of [1, 2, 3]) {
         bus.publish(AgentEvent.artifactUpdate(TaskArtifactUpdateEvent.fromJSON({
@@ -57,14 +68,18 @@ class Executor {
   }
 }
 
+let release;
+const released = new Promise((resolve) => { release = resolve; });
 const app = express();
 const server = app.listen(0, '127.0.0.1', () => {
   const base = `http://127.0.0.1:${server.address().port}`;
-  const interfaces = [['JSONRPC', '/rpc'], ['HTTP+JSON', '/rest']];
+  const named = process.env.PUBLIC_URL ?? base;
+  const paths = { JSONRPC: '/rpc', 'HTTP+JSON': '/rest' };
+  const interfaces = (process.env.INTERFACES ?? 'JSONRPC,HTTP+JSON').split(',');
   const card = AgentCard.fromJSON({
     name: 'JavaScript agent', description: 'A foreign peer.', version: '1.0.0',
-    supportedInterfaces: interfaces.map(([protocolBinding, path]) => (
-      { url: base + path, protocolBinding, protocolVersion: '1.0' })),
+    supportedInterfaces: interfaces.map((protocolBinding) => (
+      { url: named + paths[protocolBinding], protocolBinding, protocolVersion: '1.0' })),
     capabilities: { streaming: process.env.STREAMING !== 'no' },
     defaultInputModes: ['text/plain'], defaultOutputModes: ['text/plain'],
     skills: [{ id: 'echo', name: 'Echo', description: 'Echoes.', tags: ['test'] }],
@@ -72,6 +87,7 @@ const server = app.listen(0, '127.0.0.1', () => {
   const requestHandler = new DefaultRequestHandler(card, new InMemoryTaskStore(), new Executor());
   const userBuilder = UserBuilder.noAuthentication;
   app.use('/.well-known/agent-card.json', agentCardHandler({ agentCardProvider: requestHandler }));
+  app.post('/release', (_request, response) => { release(); response.end(); });
   app.use('/rpc', jsonRpcHandler({ requestHandler, userBuilder }));
   app.use('/rest', restHandler({ requestHandler, userBuilder }));
   console.log(JSON.stringify({ url: base }));
