@@ -11,6 +11,7 @@ import typer
 
 from gateway.cli import agents, control, doctor, plain, run, runs
 from gateway.cli.errors import DETACHED, EXIT_CODES, CommandError
+from gateway.cli.settings import APPLICATION
 
 HELP: Final = f"""Durable runs of coding agents, over MCP and A2A.
 
@@ -20,7 +21,7 @@ Commands that need the gateway start it when none runs.
 
 # Plain help and errors: rich's would take 60 ms, and draw boxes around one line.
 app = typer.Typer(
-    name="a2a-gateway",
+    name=APPLICATION,
     help=HELP,
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -42,9 +43,9 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        app(prog_name=APPLICATION)
     except CommandError as exc:
-        sys.stderr.write(f"a2a-gateway: {plain.line(str(exc))}\n")
+        sys.stderr.write(f"{APPLICATION}: {plain.line(str(exc))}\n")
         sys.exit(exc.code)
     except KeyboardInterrupt:
         sys.stderr.write("\n")

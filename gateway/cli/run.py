@@ -101,7 +101,7 @@ def run(  # noqa: PLR0913 - each is an option
         return
     if as_json:
         screen.out().json(spawned)
-    shown = "json" if as_json else "answer" if schema is None else "structured"
+    shown: Shown = "json" if as_json else "answer" if schema is None else "structured"
     raise typer.Exit(_Foreground(link, spawned, shown, quiet=quiet).code())
 
 

@@ -3,6 +3,7 @@
 import shlex
 import unicodedata
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -17,9 +18,13 @@ NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 HOSTILE = "a\x1b]0;owned\x07b\x9b31mc\u202ed\x00e\x7ff\u2028g\ud800h\rX"
 
 
-def told(type_: str, *, brief: bool = False, **data: object) -> str | None:
+def told(type_: str, /, **data: Any) -> str | None:
+    return told_by(Narrator(), type_, data)
+
+
+def told_by(narrator: Narrator, type_: str, data: JsonObject) -> str | None:
     event: JsonObject = {"seq": 7, "run_id": "r-12345678", "type": type_, "data": data}
-    entry = Narrator(brief=brief).entry(event)
+    entry = narrator.entry(event)
     return None if entry is None else entry.text()
 
 
@@ -162,7 +167,8 @@ def test_output_that_was_told_as_it_came_is_not_told_again() -> None:
 
 def test_progress_shows_the_end_of_long_output() -> None:
     output = "\n".join(map(str, range(100)))
-    text = told("command_finished", brief=True, command="ls", output=output) or ""
+    narrator = Narrator(brief=True)
+    text = told_by(narrator, "command_finished", {"command": "ls", "output": output}) or ""
     assert text.splitlines()[-1].strip() == "99"
     assert len(text.splitlines()) == BRIEF_LINES + 2
     assert f"… {100 - BRIEF_LINES} lines before" in text
