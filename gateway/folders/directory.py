@@ -39,13 +39,14 @@ class Directory:
             os.close(descriptor)
 
     @contextmanager
-    def inside(self, name: str) -> "Generator[Directory]":
-        """The folder `name` in this one; made when it is missing."""
+    def inside(self, name: str, *, new: bool = False) -> "Generator[Directory]":
+        """The folder `name` in this one; made when it is missing (`new`: it probably is)."""
+        if new:
+            self._make(name)
         try:
             descriptor = self._open(name, _FOLDER | _NO_LINK)
         except FileNotFoundError:
-            with suppress(FileExistsError):
-                os.mkdir(name, FOLDER_MODE, dir_fd=self._descriptor)
+            self._make(name)
             descriptor = self._open(name, _FOLDER | _NO_LINK)
         try:
             yield Directory(descriptor, self._owners)
@@ -67,9 +68,11 @@ class Directory:
     def replace(self, name: str, content: bytes) -> None:
         """Put `content` in the place of the file `name` in one step; a link there is replaced."""
         temporary = f".{name}.tmp"
-        with suppress(FileNotFoundError):  # a process that was killed may have left one
+        try:
+            descriptor = self._open(temporary, _NEW)
+        except FileExistsError:  # a process that was killed left one
             os.unlink(temporary, dir_fd=self._descriptor)
-        descriptor = self._open(temporary, _NEW)
+            descriptor = self._open(temporary, _NEW)
         try:
             try:
                 write_all(descriptor, content)
@@ -91,6 +94,10 @@ class Directory:
             write_all(descriptor, content)
         finally:
             os.close(descriptor)
+
+    def _make(self, name: str) -> None:
+        with suppress(FileExistsError):
+            os.mkdir(name, FOLDER_MODE, dir_fd=self._descriptor)
 
     def _open(self, name: str, flags: int) -> int:
         descriptor = os.open(name, flags, FILE_MODE, dir_fd=self._descriptor)

@@ -25,7 +25,7 @@ from gateway.folders.projection import Moved, Projection, merged
 from gateway.folders.source import Source, SourceError
 from gateway.folders.troubles import Troubles
 
-GATHER_S: Final = 0.05  # between looks: what happened meanwhile to a run is one write
+GATHER_S: Final = 0.2  # between looks: what happened meanwhile to a run is one write
 CLOSE_S: Final = 5.0  # for what is still to be written at the end; the next start does the rest
 BUSY_S: Final = 1.0  # until a file that another process writes is looked at again
 HERE_S: Final = 10.0  # an agent's place is asked again: its name may be given to another one
@@ -118,9 +118,7 @@ class Follower:
             self._look_back()
         hurried = self._gathered.hurry.is_set()
         now = time.monotonic()
-        for run_id, due in list(self._due.items()):
-            if due.at <= now or hurried:
-                self._write(run_id, due, now=hurried)
+        self._write_all([due for due in self._due.values() if due.at <= now or hurried], hurried)
         self._rest_s = min((time.monotonic() - now) * REST, REST_MAX_S)
         if not self._owed():
             self._gathered.settled()
@@ -190,8 +188,18 @@ class Follower:
             known = self._known[agent] = _Here(here, now + HERE_S)
         return known.here
 
-    def _write(self, run_id: str, due: _Due, *, now: bool) -> None:
-        folder = _folder(due.moved.run)
+    def _write_all(self, dues: list[_Due], hurried: bool) -> None:
+        dues.sort(key=lambda due: _folder(due.moved.run))
+        try:
+            with self._projection.steps([due.moved for due in dues]):
+                for due in dues:
+                    self._write(due, now=hurried)
+        except SourceError as exc:
+            logger.warning("run folders are written later: %s", exc)
+            self._pause(BUSY_S)
+
+    def _write(self, due: _Due, *, now: bool) -> None:
+        run_id, folder = due.moved.run.id, _folder(due.moved.run)
         left = self._troubles.left_s(folder)
         if not left:
             left = self._step(folder, due, now=now)

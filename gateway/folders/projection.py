@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from gateway.core import json, redact
-from gateway.core.record import Run
+from gateway.core.record import Run, Session
 from gateway.core.redact import Payload
 from gateway.core.status import RunStatus
 from gateway.core.store.entry import Entry
@@ -28,9 +28,9 @@ from gateway.folders.documents import (
     session_document,
 )
 from gateway.folders.journal import Journal, Position
+from gateway.folders.project import Project
 from gateway.folders.source import Source
 
-ROOT: Final = ".nanobot-orchestrator"
 STEP_EVENTS: Final = 500  # events of one step that come from the log
 STEP_BYTES: Final = 4 * 1024 * 1024  # of payloads, after which a step ends
 # `run.json` of a run that goes on is written when its status changes, and else once in this time;
@@ -64,11 +64,26 @@ class _Known:
 
 
 class Projection:
-    """Writes the folders. `step` raises OSError and source.SourceError; then it is called again."""
+    """Writes the folders. `steps` raises SourceError, `step` OSError too; then it is called again."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        self._project = Project()
         self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._sessions: dict[str, Session] = {}
+
+    @contextmanager
+    def steps(self, coming: Sequence[Moved]) -> Generator[None]:
+        """Make the steps of these runs in the block, those of one project behind each other: then
+        its folders are opened once, and what is known of their sessions is asked for at once."""
+        wanted = {m.run.context_id for m in coming if m.session or m.run.id not in self._known}
+        try:
+            if wanted:
+                self._sessions = self._source.sessions(wanted)
+            yield
+        finally:
+            self._sessions = {}
+            self._project.close()
 
     def step(self, moved: Moved, *, now: bool = False) -> float | None:
         """Write some of what is new. None: all is written; else seconds until there is more to do.
@@ -77,7 +92,8 @@ class Projection:
         """
         run = moved.run
         known = self._known.get(run.id)
-        with _opened(run, new=known is None) as (root, folder):
+        cwd = run.request.cwd or ""
+        with self._project.folder(cwd, "runs").inside(run.id, new=known is None) as folder:
             position = None if known is None else known.position
             with Journal.of(folder, run.id, position) as journal:
                 if known is None:
@@ -88,7 +104,7 @@ class Projection:
                 known.position = journal.position
             if wrote and known.position.seq < run.last_seq:
                 return 0.0
-            left = self._write_documents(moved, root, folder, known, now=now)
+            left = self._write_documents(moved, folder, known, now=now)
         if run.terminal:
             self._known.pop(run.id, None)
         elif len(self._known) > KNOWN_MAX:
@@ -140,12 +156,12 @@ class Projection:
     # -- documents -------------------------------------------------------------------------------
 
     def _write_documents(
-        self, moved: Moved, root: Directory, folder: Directory, known: _Known, *, now: bool
+        self, moved: Moved, folder: Directory, known: _Known, *, now: bool
     ) -> float | None:
         run, at = moved.run, time.monotonic()
         known.session_due |= moved.session
-        if known.session_due or run.terminal:
-            self._write_session(root, run.context_id)
+        if known.session_due:
+            self._write_session(run)
             known.session_due = False
         if run.last_seq == known.shown_seq:
             return None
@@ -161,15 +177,15 @@ class Projection:
         known.renew_at = at + RENEW_S * (1 + len(content) // RENEW_BYTES)
         return None
 
-    def _write_session(self, root: Directory, session_id: str) -> None:
-        session = self._source.session(session_id)
+    def _write_session(self, run: Run) -> None:
+        name = run.context_id
+        session = self._sessions.get(name) or self._source.sessions({name}).get(name)
         if session is None:
             return
-        name = session_id
         if not _SAFE.fullmatch(name):  # an A2A caller may name its context as it likes
             name = hashlib.sha256(name.encode()).hexdigest()[:32]
-        with root.inside("sessions") as sessions:
-            sessions.replace(f"{name}.json", json.pretty(session_document(session)))
+        sessions = self._project.folder(run.request.cwd or "", "sessions")
+        sessions.replace(f"{name}.json", json.pretty(session_document(session)))
 
     def _made(self, run: Run) -> dict[int, json.JsonObject]:
         """The data of the events that hold the run's artifacts."""
@@ -180,16 +196,6 @@ class Projection:
                 if event.seq == seq:
                     made[seq] = json.decode_object(event.data)
         return made
-
-
-@contextmanager
-def _opened(run: Run, *, new: bool) -> Generator[tuple[Directory, Directory]]:
-    """The root of a project's run folders and the folder of a run in it."""
-    with Directory.at(run.request.cwd or "") as cwd, cwd.inside(ROOT) as root:
-        if new:
-            root.provide(".gitignore", b"*\n")
-        with root.inside("runs") as runs, runs.inside(run.id) as folder:
-            yield root, folder
 
 
 def _write_payloads(folder: Directory, entry: Entry, payloads: Sequence[Payload]) -> int:

@@ -4,7 +4,7 @@ Knows the log and its loop. Each read waits until the loop has answered it.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import CancelledError
 from typing import Any, Final, TypeVar
 
@@ -32,8 +32,9 @@ class Source:
     def run(self, run_id: str) -> Run | None:
         return self._answer(self._log.get(run_id))
 
-    def session(self, session_id: str) -> Session | None:
-        return self._answer(self._log.session(session_id))
+    def sessions(self, ids: Iterable[str]) -> dict[str, Session]:
+        """By their id, those that there are."""
+        return {session.id: session for session in self._answer(self._log.sessions(ids))}
 
     def events(self, run_id: str, after: int, limit: int) -> list[Recorded]:
         """Events with `seq > after`; from the first one on that is still kept."""

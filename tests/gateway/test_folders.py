@@ -338,7 +338,10 @@ async def test_agents_of_other_machines_have_no_folders_here(tmp_path: Path) -> 
 
 
 async def test_a_folder_that_is_not_on_this_machine_is_not_made(here: Desk, tmp_path: Path) -> None:
-    await here.play(cwd=str(tmp_path / "elsewhere"))
+    runs = [await here.begin(cwd=str(tmp_path / "elsewhere")) for _ in range(3)]
+    for _, puppet in runs:
+        await puppet.end(DONE)
+    await here.written()
     assert not (tmp_path / "elsewhere").exists()
     await here.play()
     assert here.root.exists()

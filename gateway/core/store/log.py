@@ -5,7 +5,7 @@ only after the commit, and what it then reads is durable.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from gateway.core.errors import FencedError
@@ -135,6 +135,10 @@ class RunLog:
         return await self._engine.read(
             lambda connection: sessions.get_session(connection, session_id)
         )
+
+    async def sessions(self, ids: Iterable[str]) -> list[Session]:
+        """Those of `ids` that there are."""
+        return await self._engine.read(lambda connection: sessions.get_sessions(connection, ids))
 
     async def list_runs(self, principal: str, query: RunQuery) -> RunPage:
         """A page of runs, newest first; its cost does not depend on how many are stored."""

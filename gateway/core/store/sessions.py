@@ -3,6 +3,7 @@
 Statements like those of `statements`.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,6 +22,11 @@ def get_session(connection: sa.Connection, session_id: str) -> Session | None:
         .first()
     )
     return None if row is None else rows.session_of(row)
+
+
+def get_sessions(connection: sa.Connection, ids: Iterable[str]) -> list[Session]:
+    found = connection.execute(sa.select(sessions).where(sessions.c.id.in_(list(ids))))
+    return [rows.session_of(row) for row in found.mappings()]
 
 
 def ensure_session(connection: sa.Connection, session: Session, *, name: bool) -> str | None:
