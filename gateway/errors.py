@@ -9,12 +9,15 @@
         NotYoursError           not_changeable       (an agent that a file or the gateway keeps)
         NameTakenError          name_taken           (of an agent that registers itself)
         AgentUnreachableError   agent_unreachable    (no connection, a time-out, a link that broke)
+        AgentAddressError       agent_address        (its name leads where nobody may connect to)
         AgentUnauthorizedError  agent_unauthorized   (401, 403)
         AgentProtocolError      agent_protocol       (it answers, but not as A2A says)
         AgentCardError          agent_card           (no card, or one that cannot be used)
         AgentRefusedError       agent_refused        (a JSON-RPC error; `rpc_code` is the agent's)
         AgentLostError          agent_lost           (it had the run and can no longer be asked)
         StartUnknownError       start_unknown        (it may have the run, and cannot tell)
+        AgentFloodError         agent_flood          (it sends without end)
+        SchemaMismatchError     schema_mismatch      (its answer does not fit output_schema)
         LaunchError             launch_failed        (a local wrapper did not start)
         ExposureError           exposed              (an address or folder that others could use)
         HomeInUseError          gateway_running
@@ -117,6 +120,13 @@ class AgentUnreachableError(GatewayError):
         return copy
 
 
+class AgentAddressError(GatewayError):
+    code = "agent_address"
+
+    def __init__(self, agent: str, url: str, why: str) -> None:
+        super().__init__(f"agent {agent!r} is not called at {url}: {why}; check the host name")
+
+
 class AgentUnauthorizedError(GatewayError):
     code = "agent_unauthorized"
 
@@ -185,6 +195,22 @@ class StartUnknownError(GatewayError):
             f"agent {agent!r} was sent the message and the answer was lost; it may be working, "
             "and sending it again could do the work twice: look there before you start a new run"
         )
+
+
+class AgentFloodError(GatewayError):
+    code = "agent_flood"
+
+    def __init__(self, agent: str, what: str) -> None:
+        super().__init__(
+            f"agent {agent!r} sends without end: {what}; it was asked to stop, and may not have"
+        )
+
+
+class SchemaMismatchError(GatewayError):
+    code = "schema_mismatch"
+
+    def __init__(self, agent: str, fault: str) -> None:
+        super().__init__(f"the answer of agent {agent!r} does not fit output_schema: {fault}")
 
 
 class LaunchError(GatewayError):

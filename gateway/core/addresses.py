@@ -122,10 +122,12 @@ class Screen:
     """Where callers may make this server connect to: public addresses, and what is named here.
 
     `loopback`: this machine, by its own names only (a server on loopback has callers there).
-    `networks`: private networks that an operator opened.
+    `networks`: private networks that an operator opened. `private`: all of them, and this machine
+    by any name; only what nobody may connect to is refused.
     """
 
     loopback: bool = False
+    private: bool = False
     networks: tuple[Network, ...] = ()
     resolver: Resolver = resolve
 
@@ -180,6 +182,12 @@ class Screen:
     def _judge(self, address: Address, *, own: bool) -> None:
         """Raises: AddressRefusedError."""
         if address.is_loopback and own and self.loopback:
+            return
+        if self.private:
+            if forbidden(address):
+                raise AddressRefusedError(
+                    "it leads to a link-local, multicast, reserved or metadata address"
+                )
             return
         if not forbidden(address) and (_public(address) or _in(address, self.networks)):
             return

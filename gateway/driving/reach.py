@@ -95,7 +95,9 @@ class Reach:
                 raise error
             return
         self._rounds += 1
-        await anyio.sleep(min(DELAY_MIN_S * (2 ** (self._rounds - 1) - 1), DELAY_MAX_S))
+        delay_s = min(DELAY_MIN_S * (2 ** (self._rounds - 1) - 1), DELAY_MAX_S)
+        asked_s = error.retry_after_s if isinstance(error, AgentUnreachableError) else None
+        await anyio.sleep(max(delay_s, asked_s or 0.0))
 
     async def _looked(self) -> bool:
         """Whether the agent is there, by the look that all its runs share. A new run does not

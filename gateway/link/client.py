@@ -14,14 +14,24 @@ from typing import Final, TypeAlias
 import anyio
 import httpx
 
+from gateway.core.addresses import AddressRefusedError, Screen
 from gateway.core.extension import VERSION_HEADER
-from gateway.errors import AgentProtocolError, AgentUnreachableError, GatewayError
+from gateway.errors import (
+    AgentAddressError,
+    AgentProtocolError,
+    AgentUnreachableError,
+    GatewayError,
+)
+from gateway.link.screened import AGENTS, transport_for
 from gateway.link.statuses import reason_of, status_error
 from gateway.link.timing import BODY_S, CONNECT_S, IDLE_S, SILENCE_S, UNARY_S, WRITE_S
 
 MAX_BODY: Final = 64 * 1024 * 1024  # bytes of one answer
 MAX_REDIRECTS: Final = 5
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+_LIMITS: Final = httpx.Limits(
+    max_connections=None, max_keepalive_connections=20, keepalive_expiry=IDLE_S
+)
 # The phases after writing have deadlines of their own: httpx's are between two reads.
 _TIMEOUT: Final = httpx.Timeout(None, connect=CONNECT_S, write=WRITE_S)
 # 307 and 308 promise that nothing was done and the method stays (RFC 9110, 15.4).
@@ -51,7 +61,8 @@ class Clients:
     """The HTTP clients of this gateway, one an origin: httpx's pool is quadratic in its size, and
     an SSL context of its own costs every client 870 KB and 42 ms."""
 
-    def __init__(self) -> None:
+    def __init__(self, screen: Screen = AGENTS) -> None:
+        self._screen = screen
         self._ssl = ssl.create_default_context()
         self._clients: dict[Origin, httpx.AsyncClient] = {}
 
@@ -60,11 +71,10 @@ class Clients:
         origin = origin_of(url)
         if (client := self._clients.get(origin)) is None:
             client = self._clients[origin] = httpx.AsyncClient(
+                transport=transport_for(url, self._ssl, _LIMITS, self._screen),
                 verify=self._ssl,
                 timeout=_TIMEOUT,
-                limits=httpx.Limits(
-                    max_connections=None, max_keepalive_connections=20, keepalive_expiry=IDLE_S
-                ),
+                limits=_LIMITS,
                 follow_redirects=False,
                 # 64 KB of gzip are 64 MB in one step: what is read stays as large as what is sent.
                 headers={"Accept-Encoding": "identity"},
@@ -141,6 +151,8 @@ class Link:
             raise AgentUnreachableError(self.agent, url, "the link broke", sent=sent) from exc
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             raise AgentProtocolError(self.agent, url, type(exc).__name__) from exc
+        except AddressRefusedError as exc:
+            raise AgentAddressError(self.agent, url, str(exc)) from exc
 
     async def _answered(
         self,
