@@ -15,7 +15,7 @@ from gateway.core.json import JsonObject
 from gateway.core.record import Remote
 from gateway.core.redact import Payload
 from gateway.core.status import TASK_STATES, RunStatus
-from gateway.driving.translation import whereabouts
+from gateway.driving.whereabouts import whereabouts
 from gateway.link.jsonrpc import JsonRpcEndpoint
 
 REMOTE_BACKEND: Final = "remote_a2a"  # its events say more of where they come from

@@ -1,64 +1,53 @@
-"""Drives a run at an agent that knows A2A 1.0 and not our extension.
+"""Drives a run at an agent that knows A2A and not our extension.
 
-Knows the protocol's ways (streams that end early, agents that only answer when polled); what the
-items mean is `translation`. One task reads one stream at a time and everything that happens comes
-through one channel, so a follow-up never races the stream it replaces.
+Knows the protocol's ways (streams that end early, agents that only answer when polled, answers
+that are lost); what the items mean is `translation`. Everything that happens comes through one
+channel, so a follow-up never races the stream it replaces.
 """
 
-import logging
 from collections.abc import Sequence
-from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from contextlib import aclosing, suppress
+from typing import Final
 
 import anyio
-from anyio.abc import TaskGroup
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from gateway.core.errors import CoreError, NotSteerableError, RunEndedError
-from gateway.core.events import Event, StatusChanged
+from gateway.core.events import StatusChanged
 from gateway.core.extension import Answer
 from gateway.core.json import JsonObject
+from gateway.core.life.restored import whole_requests
 from gateway.core.life.writer import RunWriter
 from gateway.core.messages import Message
-from gateway.core.record import Remote, follow_up, resolution
+from gateway.core.record import Remote
+from gateway.core.server import now
 from gateway.core.status import RunStatus
-from gateway.driving.outgoing import foreign_first_params, foreign_follow_up_params
+from gateway.dialects.dialect import Call
+from gateway.driving.listening import Happening, Listening, Look, Over
 from gateway.driving.reach import Reach
-from gateway.driving.task_streams import TASK_NOT_FOUND, Source, TaskStreams
-from gateway.driving.translation import Translation, WrongTaskError
+from gateway.driving.recollection import Known, known_of
+from gateway.driving.recording import MisfitError, Recording
+from gateway.driving.replies import Manner, Replies
+from gateway.driving.search import Search
+from gateway.driving.setbacks import Setbacks
+from gateway.driving.starting import Starting, may_be_there
+from gateway.driving.task_streams import Sent, Source, TaskStreams
+from gateway.driving.translation import Translation
 from gateway.errors import (
-    AgentLostError,
-    AgentProtocolError,
+    AgentFloodError,
     AgentRefusedError,
     AgentUnreachableError,
     GatewayError,
-    StartUnknownError,
 )
 
 POLL_MIN_S: Final = 0.25
 POLL_MAX_S: Final = 5.0
+WATCH_MIN_S: Final = 2.0  # who waits may go on without us: a login in a browser, another client
+WATCH_MAX_S: Final = 30.0
+DOUBLINGS_MAX: Final = 16  # of a delay
 ASKED_AGAIN_POLLS: Final = 6  # about 8 s; who still asks the same did not hear the answer
-BACKLOG: Final = 64  # stream batches read ahead of the log
+FAREWELL_S: Final = 5.0  # to ask an agent to stop whose run we end
 
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Over:
-    """The stream that was read has ended; `error` says why when it broke."""
-
-    error: GatewayError | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Say:
-    """A follow-up is to be sent, on a new stream."""
-
-    params: JsonObject
-
-
-Happening: TypeAlias = list[JsonObject] | _Over | _Say
+CANCELLED: Final = StatusChanged(status=RunStatus.CANCELLED, reason="cancelled_by_caller")
 
 
 class ForeignRun:
@@ -74,117 +63,170 @@ class ForeignRun:
     ) -> None:
         self._writer = writer
         self._reach = reach
-        self._modes = modes
-        self._history = history
-        self._translation = self._translated()
-        self._happenings: MemoryObjectSendStream[Happening]
-        self._inbox: MemoryObjectReceiveStream[Happening]
-        self._happenings, self._inbox = anyio.create_memory_object_stream[Happening](BACKLOG)
-        self._reading: anyio.CancelScope | None = None
-        self._streams = TaskStreams(reach)
+        manner = Manner(modes=modes, history=history)
+        self._ready = anyio.Event()  # what the run has said before is known
+        self._listening = Listening()
+        self._streams = TaskStreams(reach, history=history)
+        self._replies = Replies(
+            writer,
+            manner,
+            remote=lambda: self._translation.remote,
+            say=self._post,
+            call=self._call,
+            clock=now,
+        )
+        self._settle(Translation(writer.run.remote or Remote(agent=reach.agent)))
+        self._starting = Starting(writer, reach, manner)
         self._idle_polls = 0
-        self._unheard: JsonObject | None = None  # what was sent and not reacted to yet
+        self._sent: Sent | None = None  # and not reacted to yet
+        self._search: Search | None = None  # for what was sent, its answer being lost
         # A cancel that the agent has not heard of: it is told with the next stream.
         self._cancel_untold = writer.run.cancel_requested_at is not None
 
-    def _translated(self) -> Translation:
-        run = self._writer.run
-        remote = run.remote or Remote(agent=run.agent)
-        done = [str(item["artifact_id"]) for item in run.result.artifacts] if run.result else []
-        return Translation(remote, resumed=remote.task_id is not None, artifacts=done)
+    def _settle(self, translation: Translation, *, repair: str | None = None) -> None:
+        """What is known of the run is the start of what it is told by."""
+        self._translation = translation
+        self._recording = Recording(self._writer, translation, self._replies, repair=repair)
+        self._setbacks = Setbacks(
+            self._writer, self._reach, self._streams, translation, self._recording
+        )
 
     # -- its life --------------------------------------------------------------------------------
 
     async def drive(self) -> None:
         """Translate until the run has ended. Raises: CoreError, when that cannot be."""
-        with self._inbox, self._happenings:
-            failure: CoreError | None = None
-            async with anyio.create_task_group() as group:
+        failure: CoreError | None = None
+        try:
+            async with self._listening.open():
                 try:
-                    self._read(group, await self._opening())
-                    while not self._writer.run.terminal:
-                        await self._take(group, await self._inbox.receive())
+                    await self._begin()
+                    if not self._writer.run.terminal:
+                        await self._listening.each(self._take)
                 except CoreError as exc:
                     failure = exc  # a group would wrap it
-                group.cancel_scope.cancel()
-            if failure is not None:
-                raise failure
+        finally:
+            await self._replies.close()
+        if isinstance(failure, AgentFloodError):
+            with anyio.move_on_after(FAREWELL_S), suppress(GatewayError):
+                await self._streams.cancel(str(self._translation.remote.task_id))
+        if failure is not None:
+            raise failure
 
-    async def _opening(self) -> Source:
-        """The first stream: the task as it is, or the message that starts it."""
+    async def _begin(self) -> None:
+        """The first stream: the task as it is, what was sent before a crash, or a new message."""
         remote = self._writer.run.remote
-        if remote is not None and remote.task_id is not None:
-            return self._recovering(remote.task_id, 0.0)
-        if remote is not None:
-            raise StartUnknownError(remote.agent)
-        endpoint = await self._reach.endpoint()
-        session = await self._writer.session()
-        known = session.remote if session is not None else None
-        run = self._writer.given
-        context = known.context_id if known is not None and known.agent == run.agent else None
-        # Written down before it is sent: such an agent would do the same message twice.
-        marked = Remote(agent=run.agent, agent_url=endpoint.base_url)
-        self._translation.remote = marked
-        about = {"agent_name": marked.agent, "agent_url": marked.agent_url}
-        await self._writer.emit(StatusChanged(status=run.status, extra=about), remote=marked)
-        await self._writer.flush()
-        self._unheard = foreign_first_params(run, context, self._modes, self._history)
-        return self._streams.sending(self._unheard)
+        if remote is not None and may_be_there(remote):
+            await self._recall(remote)
+        self._ready.set()
+        if self._search is not None:
+            self._listening.read(self._search.source())
+        elif self._translation.remote.task_id is not None:
+            self._listening.read(self._recovering(0.0))
+        elif self._cancel_untold:
+            await self._writer.emit(CANCELLED)
+        else:
+            await self._send(await self._starting.message())
 
-    async def _take(self, group: TaskGroup, happening: Happening) -> None:
+    async def _recall(self, remote: Remote) -> None:
+        """What another process did for this run, as the log has it."""
+        run = self._writer.run
+        known = await known_of(self._writer.log, run) if run.last_seq else Known()
+        self._writer.reopen(await whole_requests(self._writer.log, run))
+        started = run.started_at is not None
+        translation = Translation(remote, known=known, started=started, status=run.status)
+        self._settle(translation, repair=known.repair)
+        unheard = known.unheard if remote.task_id is not None else self._starting.message_id
+        if unheard is not None:
+            self._search = self._setbacks.search(unheard)
+        self._replies.watch()
+
+    async def _send(self, sent: Sent) -> None:
+        if self._translation.remote.task_id is None:
+            self._translation.remote = await self._starting.mark()
+        self._sent = sent
+        self._translation.sending(sent.message_id)
+        self._listening.read(self._streams.sending(sent))
+
+    # -- what happens ----------------------------------------------------------------------------
+
+    async def _take(self, happening: Happening) -> bool:
+        """True when the run has ended."""
         match happening:
-            case _Say(params=params):
-                self._stop_reading()
-                self._unheard = params
-                self._read(group, self._streams.sending(params))
-            case _Over(error=error):
-                self._read(group, await self._next_source(error))
+            case Sent():
+                await self._send(happening)
+            case Over(error=error):
+                self._listening.read(await self._next_source(error))
+            case Look(again=again):
+                if again:
+                    self._translation.ask_again()
+                if self._cancel_untold or not self._streams.live:
+                    self._look()
             case results:
-                self._unheard = None
-                for result in results:
-                    await self._translate(result)
-                    if self._writer.run.terminal:
-                        return
+                self._sent = self._search = None
+                self._setbacks.missing = 0
+                await self._record(results)
                 self._reach.worked()
+        return self._writer.run.terminal
 
-    async def _translate(self, result: JsonObject) -> None:
-        translation, before = self._translation, self._translation.remote
-        try:
-            events = translation.read(result)
-        except WrongTaskError as exc:
-            raise AgentProtocolError(before.agent, before.agent_url or "", str(exc)) from exc
-        if events:
-            self._idle_polls = 0
-        moved = translation.remote is not before
-        await self._emit(events, translation.remote if moved else None)
-        if moved and self._cancel_untold and (task := await self._tell_cancel()) is not None:
-            await self._translate({"task": task})
+    async def _record(self, results: Sequence[JsonObject]) -> None:
+        for result in results:
+            nameless = self._translation.remote.task_id is None
+            try:
+                if await self._recording.take(result):
+                    self._idle_polls = 0
+            except MisfitError as exc:
+                await self._repair(exc.fault)
+            if self._writer.run.terminal:
+                return
+            if nameless and self._cancel_untold:
+                self._look()
 
-    async def _emit(self, events: list[Event], remote: Remote | None) -> None:
-        if events or remote is not None:
-            await self._writer.emit(*events, remote=remote)
+    async def _repair(self, fault: str) -> None:
+        """Ask for an answer that fits, once."""
+        self._translation.renew()
+        sent = await self._replies.repair(self._writer.run, fault)
+        self._recording.repair = sent.message_id
+        await self._send(sent)
+
+    # -- how to go on ----------------------------------------------------------------------------
 
     async def _next_source(self, error: GatewayError | None) -> Source | None:
         """How to go on after a stream's end: wait for an answer, or ask the agent how it is."""
-        remote, unheard = self._translation.remote, self._unheard
+        sent, self._sent = self._sent, None
         if error is not None:
-            await self._broken(error, remote)
-            if unheard is not None and isinstance(error, AgentUnreachableError) and not error.sent:
-                return self._streams.sending(unheard)
-        if remote.task_id is None:
-            raise StartUnknownError(remote.agent)
-        if unheard is not None:
-            self._unheard = None
-            self._translation.ask_again()  # whether it heard the answer, its task will show
-        elif self._translation.waiting:
-            return None
+            if sent is not None and isinstance(error, AgentUnreachableError) and not error.sent:
+                return await self._again(sent, error)
+            await self._setbacks.take(error, sent)
+            if self._writer.run.terminal:
+                return None
+        if sent is not None and not isinstance(error, AgentRefusedError):
+            self._search = self._setbacks.search(sent.message_id)
+        if self._search is not None:
+            return self._search.source()
         self._idle_polls += 1
+        doublings = min(self._idle_polls - 1, DOUBLINGS_MAX)
+        if self._translation.waiting:
+            return self._recovering(min(WATCH_MIN_S * 2**doublings, WATCH_MAX_S))
         if self._idle_polls == ASKED_AGAIN_POLLS:
             self._translation.ask_again()
-        delay_s = min(POLL_MIN_S * 2 ** (self._idle_polls - 1), POLL_MAX_S)
-        return self._recovering(remote.task_id, delay_s)
+        return self._recovering(min(POLL_MIN_S * 2**doublings, POLL_MAX_S))
 
-    async def _recovering(self, task_id: str, delay_s: float) -> Source:
+    async def _again(self, sent: Sent, error: AgentUnreachableError) -> Source | None:
+        """Send what the agent cannot have heard of."""
+        first = self._translation.remote.task_id is None
+        if first:
+            await self._starting.unmark()
+        await self._reach.lost(error)
+        if first and self._cancel_untold:
+            await self._writer.emit(CANCELLED)
+            return None
+        if first:
+            await self._starting.mark()
+        self._sent = sent
+        return self._streams.sending(sent)
+
+    async def _recovering(self, delay_s: float) -> Source:
+        task_id = str(self._translation.remote.task_id)
         async with aclosing(
             self._streams.recovering(task_id, delay_s, stop=self._cancel_untold)
         ) as source:
@@ -192,95 +234,54 @@ class ForeignRun:
                 self._cancel_untold = False
                 yield results
 
-    async def _broken(self, error: GatewayError, remote: Remote) -> None:
-        """Raises what ends the run; returns, after a while, when it can be tried again."""
-        if isinstance(error, AgentUnreachableError):
-            if remote.task_id is None and error.sent:
-                raise StartUnknownError(remote.agent) from error
-            await self._reach.lost(error)
-            return
-        if not isinstance(error, AgentRefusedError) or remote.task_id is None:
-            raise error
-        if error.rpc_code == TASK_NOT_FOUND:
-            raise AgentLostError(remote.agent, f"no longer knows task {remote.task_id}") from error
-        if error.method == "SubscribeToTask":
-            self._streams.subscribable = False  # it is polled from now on
-        elif self._unheard is not None:
-            refused = StatusChanged(
-                status=self._writer.run.status, reason="follow_up_refused", message=error.text
-            )
-            await self._writer.emit(refused)
-        else:
-            raise error
-
-    # -- streams ---------------------------------------------------------------------------------
-
-    def _read(self, group: TaskGroup, source: Source | None) -> None:
-        if source is not None:
-            self._reading = anyio.CancelScope()
-            group.start_soon(self._reader, source, self._reading)
-
-    def _stop_reading(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-
-    async def _reader(self, source: Source, scope: anyio.CancelScope) -> None:
-        with scope:
-            error: GatewayError | None = None
-            try:
-                async with aclosing(source):
-                    async for results in source:
-                        await self._happenings.send(results)
-            except GatewayError as exc:
-                error = exc
-            await self._happenings.send(_Over(error))
+    def _look(self) -> None:
+        if self._translation.remote.task_id is not None:
+            self._listening.read(self._recovering(0.0))
 
     # -- what callers say ------------------------------------------------------------------------
 
     async def answer(self, answers: Sequence[Answer], message: Message) -> None:
-        """Record the answers (the agent would not) and send them in words."""
-        run = self._writer.run
-        await self._writer.emit(follow_up(message))
-        for answer in answers:
-            await self._writer.emit(
-                resolution(self._writer.run, answer.request_id, how="answered", by=run.principal)
-            )
-        await self._writer.flush()
-        await self._follow_up(message, list(answers))
+        """Record the answers (the agent would not) and say them."""
+        await self._ready.wait()
+        await self._replies.answer(answers, message)
 
     async def steer(self, message: Message) -> None:
         """Only a run that waits for a login takes a message: the retry. Raises: NotSteerableError."""
+        await self._ready.wait()
         run = self._writer.run
         if run.status is not RunStatus.AUTH_REQUIRED:
             raise NotSteerableError(run.id, "its agent takes messages only when it asks for them")
-        await self._writer.emit(follow_up(message))
-        await self._writer.emit(StatusChanged(status=RunStatus.RUNNING, reason="continue_run"))
-        await self._writer.flush()
-        await self._follow_up(message, [])
-
-    async def _follow_up(self, message: Message, answers: list[Answer]) -> None:
-        remote = self._translation.remote
-        self._translation.answered()
-        params = foreign_follow_up_params(message, answers, str(remote.task_id), remote.context_id)
-        await self._post(_Say(params))
+        await self._replies.retry(message)
 
     async def cancel(self) -> None:
-        """Ask the agent to stop. Raises: GatewayError when it cannot be asked now."""
+        """Ask the agent to stop; again and again, while it cannot be asked."""
         self._cancel_untold = True
-        if (task := await self._tell_cancel()) is not None:
-            await self._post([{"task": task}])
-
-    async def _tell_cancel(self) -> JsonObject | None:
         task_id = self._translation.remote.task_id
-        if task_id is None:
-            return None  # its send is in flight; it is cancelled as soon as it has a name
-        task = await self._streams.cancel(task_id)
+        if task_id is None or not self._ready.is_set():
+            return  # its send is in flight; it is cancelled as soon as it has a name
+        try:
+            task = await self._streams.cancel(task_id)
+        except AgentUnreachableError:
+            await self._post(Look())
+            return
         self._cancel_untold = False
-        return task
+        await self._post(Look() if task is None else [{"task": task}])
+
+    async def _call(self, call: Call) -> None:
+        """An answer that is a method beside the task; the task goes on where it is followed."""
+        try:
+            await self._streams.call(call.method, call.params)
+        except AgentRefusedError as exc:
+            await self._setbacks.say_refused(exc)
+            await self._post(Look(again=True))
+        except GatewayError:
+            await self._post(Look(again=True))
+        else:
+            await self._post(Look())
 
     async def _post(self, happening: Happening) -> None:
         try:
-            await self._happenings.send(happening)
+            await self._listening.post(happening)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError) as exc:
             run = self._writer.run
             raise RunEndedError(run.id, run.status) from exc

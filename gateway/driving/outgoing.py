@@ -12,7 +12,7 @@ from gateway.core.extension import PREDECESSOR_KEY, URI, Answer, CodingRequest, 
 from gateway.core.hops import one_more
 from gateway.core.json import JsonObject
 from gateway.core.messages import DataPart, Message, Part, TextPart
-from gateway.core.record import Run
+from gateway.core.record import Remote, Run
 
 _SCHEMA_NOTE: Final = (
     "Give your final answer as JSON only, valid against this JSON Schema, with no other text:"
@@ -35,7 +35,7 @@ def first_params(run: Run, context_id: str) -> JsonObject:
     )
     metadata = {**one_more(_foreign_keys(run.message)), **write_request(request)}
     message = Message(
-        message_id=_message_id(run), role="user", parts=run.message.parts, metadata=metadata
+        message_id=first_message_id(run), role="user", parts=run.message.parts, metadata=metadata
     )
     return _params(message, context_id=context_id)
 
@@ -87,7 +87,7 @@ def foreign_first_params(
         parts.append(TextPart(text=f"{_SCHEMA_NOTE}\n{json.encode(schema)}"))
     about = {"cwd": run.request.cwd, "run_id": run.id, "session_id": run.context_id}
     message = Message(
-        message_id=_message_id(run),
+        message_id=first_message_id(run),
         role="user",
         parts=tuple(parts),
         metadata={**one_more(_foreign_keys(run.message)), PREDECESSOR_KEY: json.merge_null(about)},
@@ -96,22 +96,42 @@ def foreign_first_params(
 
 
 def foreign_follow_up_params(
-    message: Message, answers: list[Answer], task_id: str, context_id: str | None
+    message: Message,
+    answers: list[Answer],
+    task_id: str,
+    context_id: str | None,
+    *,
+    modes: tuple[str, ...] = (),
+    history: int | None = None,
 ) -> JsonObject:
     """A follow-up in words: an answer's structure means nothing to such an agent."""
     parts = message.parts
     if any(isinstance(part, DataPart) for part in parts) and answers:
-        parts = tuple(TextPart(text=_in_words(answer)) for answer in answers)
+        parts = tuple(TextPart(text=in_words(answer)) for answer in answers)
     said = Message(
         message_id=message.message_id,
         role="user",
         parts=parts,
         metadata=_foreign_keys(message),
     )
-    return _params(said, task_id=task_id, context_id=context_id)
+    return _params(said, task_id=task_id, context_id=context_id, modes=modes, history=history)
 
 
-def _in_words(answer: Answer) -> str:
+def repair_params(
+    run: Run, fault: str, message_id: str, remote: Remote, modes: tuple[str, ...]
+) -> JsonObject:
+    """The request for an answer that fits, in the context of a task that has ended."""
+    schema = json.encode(run.request.output_schema)
+    text = f"Your answer does not fit the JSON Schema: {fault}. {_SCHEMA_NOTE}\n{schema}"
+    message = Message(message_id=message_id, role="user", parts=(TextPart(text=text),))
+    params = _params(message, context_id=remote.context_id, modes=modes, history=None)
+    if remote.task_id is not None:
+        params["message"]["referenceTaskIds"] = [remote.task_id]
+    return params
+
+
+def in_words(answer: Answer) -> str:
+    """What an answer says, for an agent that takes words alone."""
     if answer.answers:
         values: list[Any] = list(answer.answers.values())
         return "\n".join(
@@ -121,7 +141,8 @@ def _in_words(answer: Answer) -> str:
     return ": ".join(words) or "ok"
 
 
-def _message_id(run: Run) -> str:
+def first_message_id(run: Run) -> str:
+    """What a run's first message is looked for by, should its answer be lost."""
     return f"run-{run.id}"
 
 

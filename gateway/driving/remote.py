@@ -16,7 +16,7 @@ import anyio
 
 from gateway.core import redact
 from gateway.core.errors import AnswerRefusedError, CoreError, NotSteerableError
-from gateway.core.events import StatusChanged
+from gateway.core.events import Rejected, RunCompleted, RunFailed, StatusChanged
 from gateway.core.extension import LAST_SEQ_KEY, LOG_ID_KEY, URI, Answer
 from gateway.core.json import JsonObject, as_object
 from gateway.core.life.writer import RunWriter
@@ -33,7 +33,7 @@ from gateway.driving.outgoing import (
 )
 from gateway.driving.reach import Reach
 from gateway.driving.task_streams import TASK_NOT_FOUND
-from gateway.driving.translation import ENDINGS, Translation
+from gateway.driving.translation import Translation
 from gateway.errors import (
     AgentLostError,
     AgentProtocolError,
@@ -159,8 +159,8 @@ class ExtensionRun:
         task = await endpoint.call("GetTask", {"id": remote.task_id})
         status = self._writer.run.status
         await self._writer.emit(StatusChanged(status=status, reason="history_diverged"))
-        ending = Translation(remote, resumed=True).read({"task": task})
-        if ending and ending[-1].type in ENDINGS:
+        ending = Translation(remote, started=True).read({"task": task})
+        if ending and isinstance(ending[-1], RunCompleted | RunFailed | Rejected):
             await self._writer.emit(ending[-1])
             return
         raise AgentLostError(remote.agent, f"has another history of task {remote.task_id} than we")

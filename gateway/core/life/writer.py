@@ -104,6 +104,11 @@ class RunWriter:
         """
         return self._log.masking.given(self.run)
 
+    @property
+    def log(self) -> RunLog:
+        """For who has to read what the run has said before."""
+        return self._log
+
     def reopen(self, pending: tuple[PendingRequest, ...]) -> None:
         """Go on with the open requests as they were asked: the store's are shortened."""
         if pending != self.run.pending:
