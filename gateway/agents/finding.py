@@ -14,6 +14,7 @@ from gateway.link.endpoint import JSONRPC, V03, Endpoint
 from gateway.link.jsonrpc import JsonRpcEndpoint
 from gateway.link.old import OldEndpoint
 from gateway.link.rest import RestEndpoint
+from gateway.link.v03 import METHODS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +63,7 @@ def endpoint_for(link: Link, base_url: str, card: Card) -> Endpoint:
             streaming=card.streaming,
             version=one.version,
             tenant=one.tenant,
+            names=METHODS if one.version == V03 else {},
         )
     else:
         # 0.3 has its version in the path (section 3.2.3), and no tenants.

@@ -3,8 +3,8 @@
 Knows JSON-RPC and nothing of runs.
 """
 
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
 
@@ -27,7 +27,8 @@ _ids: Final = count(1)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JsonRpcEndpoint:
     """An agent's JSON-RPC interface. `base_url` is what it was registered by; `extension`: its
-    card declares the coding-run extension; `extensions` are the URIs that are asked for."""
+    card declares the coding-run extension; `extensions` are the URIs that are asked for; `names`
+    are those of methods that are called otherwise on its wire."""
 
     link: Link
     base_url: str
@@ -37,6 +38,7 @@ class JsonRpcEndpoint:
     streaming: bool = True
     version: str = V1
     tenant: str = ""
+    names: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def agent(self) -> str:
@@ -46,7 +48,7 @@ class JsonRpcEndpoint:
         """The result of a unary method. Raises: GatewayError."""
         number, content = self._request(method, params)
         # Ours answer a send at once; others may do their work first.
-        head_s = WORK_S if method in ("SendMessage", "message/send") else UNARY_S
+        head_s = WORK_S if method == "SendMessage" else UNARY_S
         head_s = UNARY_S if self.extension else head_s
         headers = said(JSON, self.version, self.extensions)
         async with self.link.open("POST", self.rpc_url, headers, content, head_s) as response:
@@ -82,9 +84,8 @@ class JsonRpcEndpoint:
         number = next(_ids)
         if self.tenant:
             params = {**params, "tenant": self.tenant}
-        return number, json.dump(
-            {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
-        )
+        name = self.names.get(method, method)
+        return number, json.dump({"jsonrpc": "2.0", "id": number, "method": name, "params": params})
 
     async def _whole(self, method: str, number: int, response: httpx.Response) -> JsonObject:
         """An answer that is no stream. A JSON-RPC error in its body says more than its status."""

@@ -1,6 +1,6 @@
 """An agent that speaks A2A 0.3, as one that speaks 1.0. Implements `Endpoint` upon another.
 
-Knows which method of 0.3 stands for which of 1.0; the values are `v03`'s.
+Knows which methods 0.3 has; the values are `v03`'s.
 """
 
 from collections.abc import AsyncGenerator
@@ -17,7 +17,7 @@ from gateway.link.v03 import METHODS, new_item, new_task, old_params
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OldEndpoint:
-    """`spoken` carries 0.3's methods and values: by name in JSON-RPC, by path in HTTP+JSON."""
+    """`spoken` carries the methods by 0.3's names or paths; refusals name 1.0's."""
 
     spoken: JsonRpcEndpoint | RestEndpoint
 
@@ -35,22 +35,22 @@ class OldEndpoint:
 
     async def call(self, method: str, params: JsonObject) -> JsonObject:
         """The result of a unary method. Raises: GatewayError."""
-        result = await self.spoken.call(self._name(method), self._params(params))
+        result = await self.spoken.call(self._known(method), self._params(params))
         return new_item(result) if method == "SendMessage" else new_task(result)
 
     async def stream(
         self, method: str, params: JsonObject
     ) -> AsyncGenerator[list[JsonObject], None]:
         """The results of a streaming method, in the groups they arrive in. Raises: GatewayError."""
-        stream = self.spoken.stream(self._name(method), self._params(params))
+        stream = self.spoken.stream(self._known(method), self._params(params))
         async with aclosing(stream) as groups:
             async for items in groups:
                 yield [new_item(item) for item in items]
 
-    def _name(self, method: str) -> str:
-        if (name := METHODS.get(method)) is None:
+    def _known(self, method: str) -> str:
+        if method not in METHODS:
             raise AgentRefusedError(self.agent, method, METHOD_NOT_FOUND, "A2A 0.3 has none", [])
-        return name if isinstance(self.spoken, JsonRpcEndpoint) else method
+        return method
 
     def _params(self, params: JsonObject) -> JsonObject:
         return old_params(params, proto=isinstance(self.spoken, RestEndpoint))

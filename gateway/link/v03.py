@@ -8,11 +8,12 @@ Not the SDK's conversions: they refuse a whole stream for one state or field the
 make every number of a data part a float.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from gateway.core.json import JsonObject, as_object, merge_null
 
-METHODS: Final = {  # 0.3, section 7; ListTasks came with 1.0
+METHODS: Final[Mapping[str, str]] = {  # 0.3, section 7; ListTasks came with 1.0
     "SendMessage": "message/send",
     "SendStreamingMessage": "message/stream",
     "GetTask": "tasks/get",
