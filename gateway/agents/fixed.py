@@ -73,24 +73,37 @@ class FixedFile:
 
     def _read(self, *, private: bool) -> Fixed:
         name = self._path.name
+        text = ""
         try:
-            with self._path.open("rb") as file:
-                text = file.read(FILE_MAX + 1).decode("utf-8")
-            if len(text) > FILE_MAX:
-                return Fixed(problems=(f"{name}: is larger than {FILE_MAX} bytes",), whole=False)
+            text = self._text()
             tables = tomllib.loads(text)
-        except (OSError, ValueError) as exc:  # TOMLDecodeError says line and column
-            why = exc.strerror if isinstance(exc, OSError) else exc
+        except OSError as exc:
+            return Fixed(problems=(f"{name}: {exc.strerror}",), whole=False)
+        except ValueError as exc:  # TOMLDecodeError says line and column, but for the last line
+            last = f"in line {text.count(chr(10)) + 1}, the last"
+            why = str(exc).replace("at end of document", last)
             return Fixed(problems=(f"{name}: {why}",), whole=False)
-        agents: dict[str, Registration] = {}
-        problems = [f"{name}: unknown table or key {key!r}" for key in tables if key != "agents"]
-        for agent, table in as_object(tables.get("agents")).items():
+        agents = tables.pop("agents", {})
+        if not isinstance(agents, dict):
+            what = "agents must be a table of tables: [agents.NAME]"
+            return Fixed(problems=(f"{name}: {what}",), whole=False)
+        found: dict[str, Registration] = {}
+        problems = [f"{name}: unknown table or key {key!r}" for key in tables]
+        for agent, table in cast("JsonObject", agents).items():
             try:
-                agents[agent] = _read_table(agent, table, private=private)
+                found[agent] = _read_table(agent, table, private=private)
             except InvalidInputError as exc:
                 line = _line_of(text, agent, exc.field)
                 problems.append(f"{name}, line {line}: agents.{agent}: {exc}")
-        return Fixed(agents, tuple(problems))
+        return Fixed(found, tuple(problems))
+
+    def _text(self) -> str:
+        """Raises: OSError, ValueError."""
+        with self._path.open("rb") as file:
+            text = file.read(FILE_MAX + 1)
+        if len(text) > FILE_MAX:
+            raise ValueError(f"is larger than {FILE_MAX} bytes")
+        return text.decode("utf-8")
 
 
 def _read_table(agent: str, table: Any, *, private: bool) -> Registration:
