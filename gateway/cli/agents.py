@@ -5,7 +5,7 @@ Asks the gateway's /registry; what an agent is and whether it works is found out
 
 import sys
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 import typer
 
@@ -26,21 +26,26 @@ app = typer.Typer(
 )
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", autocompletion=completion.registered)]
+TokenOption = Annotated[
+    str | None,
+    typer.Option(
+        "--token", help="Bearer token: env:NAME or file:/path, read at each use, or - for stdin."
+    ),
+]
+HeaderOption = Annotated[
+    list[str] | None, typer.Option("--header", metavar="K=V", help="Sent with each request.")
+]
+LabelOption = Annotated[list[str] | None, typer.Option("--label", "-l", metavar="K=V")]
 
 
 @app.command()
 def add(  # noqa: PLR0913 - each is an option
     name: Annotated[str, typer.Argument(metavar="NAME", help="What runs call it.")],
     url: Annotated[str, typer.Argument(metavar="URL", help="Its base URL.")],
-    token: Annotated[
-        str | None,
-        typer.Option(help="Bearer token: env:NAME, file:/path (kept as that), or - for stdin."),
-    ] = None,
-    header: Annotated[
-        list[str] | None, typer.Option("--header", metavar="K=V", help="Sent with each request.")
-    ] = None,
+    token: TokenOption = None,
+    header: HeaderOption = None,
     card_path: Annotated[str | None, typer.Option(help="Path of its card, if unusual.")] = None,
-    label: Annotated[list[str] | None, typer.Option("--label", "-l", metavar="K=V")] = None,
+    label: LabelOption = None,
     pool: Annotated[str | None, typer.Option(help="Name it shares its runs under.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Even if it does not answer now.")] = False,
     home: HomeOption = None,
@@ -89,9 +94,13 @@ def list_(
     """All agents and how they are."""
     answer = Link(home, start=not no_start).registry("GET")
     found = [one for one in objects(answer.get("agents")) if pool in (None, one.get("pool"))]
+    problems = cast("list[Any]", answer.get("problems") or [])
     if as_json:
-        screen.out().json({"agents": found})
-    elif found:
+        screen.out().json({"agents": found, "problems": problems})
+        return
+    for problem in problems:
+        screen.err().say(f"problem: {plain.line(str(problem))}")
+    if found:
         screen.out().table(COLUMNS, [_row(agent) for agent in found])
     else:
         screen.err().say("no agents; add one: a2a-gateway agents add NAME URL")
@@ -148,6 +157,31 @@ def remove(
     """Forget an agent. Refused while it has active runs."""
     gone = Link(home, start=not no_start).registry("DELETE", name, "?force=true" if force else "")
     screen.show(gone or {"removed": name}, f"agent {plain.line(name)} was removed", as_json=as_json)
+
+
+@app.command()
+def change(
+    name: NameArgument,
+    token: TokenOption = None,
+    header: HeaderOption = None,
+    label: LabelOption = None,
+    pool: Annotated[str | None, typer.Option(help="Its pool; '' for none.")] = None,
+    home: HomeOption = None,
+    no_start: NoStartOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Give an agent other credentials, labels or another pool. What is not named stays."""
+    body: dict[str, Any] = {
+        "auth_token": _token(token),
+        "headers": options.pairs(header, "--header") or None,
+        "labels": options.pairs(label, "--label") or None,
+    }
+    body = {key: value for key, value in body.items() if value is not None}
+    if pool is not None:
+        body["pool"] = pool or None
+    if not body:
+        raise CommandError("say what to change: --token, --header, --label or --pool", USAGE)
+    _show(Link(home, start=not no_start).registry("PATCH", name, body=body), as_json=as_json)
 
 
 @app.command()

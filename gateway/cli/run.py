@@ -139,7 +139,7 @@ class _Foreground:
         self._link = link
         self._id = string(spawned["run_id"])
         self._name = plain.line(string(spawned["agent_name"]))
-        self._shown = shown
+        self._shown: Shown = shown
         self._quiet = quiet or shown == "json"
         self._progress = Progress(screen.err(), quiet=self._quiet)
         self._following = Following(link, self._id, self._tell)
