@@ -135,6 +135,7 @@ class AgentUnauthorizedError(GatewayError):
             f"agent {agent!r} at {url} refused the credentials (HTTP {status}); "
             "give its token as backend_config.auth_token (env:NAME, file:/path or the token)"
         )
+        self.status = status
 
 
 class AgentProtocolError(GatewayError):

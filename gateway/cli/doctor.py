@@ -33,12 +33,15 @@ PromptOption = Annotated[
 BusyOption = Annotated[
     str | None, typer.Option("--busy", help="A prompt that keeps it at work (--agent).")
 ]
+FolderOption = Annotated[
+    str | None, typer.Option("--cwd", help="Where it is to work; here, if left out (--agent).")
+]
 PatienceOption = Annotated[
     str | None, typer.Option("--patience", help="For its work on one message: 2m (--agent).")
 ]
 
 
-def doctor(
+def doctor(  # noqa: PLR0913  # the options of a command
     home: HomeOption = None,
     as_json: JsonOption = False,
     agent: AgentOption = None,
@@ -46,6 +49,7 @@ def doctor(
     ask: AskOption = None,
     prompt: PromptOption = None,
     busy: BusyOption = None,
+    cwd: FolderOption = None,
     patience: PatienceOption = None,
 ) -> None:
     """Look for what could keep runs from working, or score an agent. Exits with 1 when something
@@ -53,7 +57,13 @@ def doctor(
     if agent is not None:
         patience_s = seconds(patience)
         asked = Asked(
-            url=agent, token=token, ask=ask, prompt=prompt, busy=busy, patience_s=patience_s
+            url=agent,
+            token=token,
+            ask=ask,
+            prompt=prompt,
+            busy=busy,
+            cwd=cwd,
+            patience_s=patience_s,
         )
         doctor_agent(asked, as_json=as_json)
         return

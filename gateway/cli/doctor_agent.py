@@ -7,6 +7,7 @@ imported when one is made: they bring the HTTP client, which other commands do w
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import typer
@@ -32,6 +33,7 @@ class Asked:
     ask: str | None
     prompt: str | None
     busy: str | None
+    cwd: str | None
     patience_s: float | None
 
 
@@ -69,7 +71,10 @@ async def _examined(asked: Asked, told: "Callable[[Finding], None]") -> "Score":
         except InvalidInputError as exc:
             raise CommandError(str(exc), USAGE) from exc
     words = Words(
-        prompt=asked.prompt or examiner.PROMPT, busy=asked.busy or examiner.BUSY, ask=asked.ask
+        prompt=asked.prompt or examiner.PROMPT,
+        busy=asked.busy or examiner.BUSY,
+        ask=asked.ask,
+        cwd=asked.cwd or str(Path.cwd()),
     )
     return await examiner.examine(
         asked.url,
