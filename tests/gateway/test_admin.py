@@ -72,7 +72,7 @@ async def test_an_agent_is_added_listed_changed_checked_and_removed(
         assert [one["name"] for one in listed["agents"]] == ["painter", "scripted"]
         assert listed["agents"][1]["kind"] == "local"
         assert listed["problems"] == []
-        asked = {"enabled": False, "labels": {}, "pool": None}
+        asked: JsonObject = {"enabled": False, "labels": {}, "pool": None}
         changed = await gateway.http.patch("/registry/painter", json=asked)
         assert changed.json()["health"]["state"] == "disabled"
         assert (changed.json()["pool"], changed.json()["labels"]) == (None, {})
