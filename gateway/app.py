@@ -38,6 +38,7 @@ from gateway.home import Home
 from gateway.link.client import LOOPBACK, Clients
 from gateway.local.launcher import Launcher
 from gateway.publishing.faces import Faces
+from gateway.publishing.own import OwnFace, is_own
 from gateway.settings import APPLICATION, Settings, read_variable, wrapper_environment
 from gateway.site import Site, under
 
@@ -50,7 +51,7 @@ logger = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def agents(
-    settings: Settings, home: Home, mask: Mask | None = None
+    settings: Settings, home: Home, mask: Mask | None = None, own_url: str | None = None
 ) -> AsyncGenerator[Registry, None]:
     """The registry with its HTTP clients and wrappers; both end with it."""
     clients = Clients()
@@ -68,6 +69,7 @@ async def agents(
         variable=read_variable,
         mask=mask,
         fixed=settings.agents_file,
+        own_url=own_url,
     )
     try:
         yield registry
@@ -100,7 +102,7 @@ async def run_gateway(settings: Settings, on_ready: Callable[[str], None]) -> No
         listener = Listener(settings.host, settings.port)
         try:
             async with (
-                agents(settings, home, mask) as registry,
+                agents(settings, home, mask, listener.base_url) as registry,
                 task_server(
                     database=database,
                     durability=settings.durability,
@@ -115,10 +117,7 @@ async def run_gateway(settings: Settings, on_ready: Callable[[str], None]) -> No
                 ) as tasks,
                 _folders(settings, home, registry, tasks),
             ):
-                faces = Faces(
-                    tasks, registry, base_url=listener.base_url, version=version(APPLICATION)
-                )
-                await _serve(settings, home, listener, token, faces, tasks, registry, on_ready)
+                await _serve(settings, home, listener, token, tasks, registry, on_ready)
         finally:
             listener.close()
 
@@ -142,15 +141,16 @@ async def _serve(  # the parts of the house, each once
     home: Home,
     listener: Listener,
     token: str,
-    faces: Faces,
     tasks: Tasks,
     registry: Registry,
     on_ready: Callable[[str], None],
 ) -> None:
     bridge = Bridge()
+    about = {"base_url": listener.base_url, "version": version(APPLICATION)}
     site = Site(
         (is_enrolment, Enrolments(registry)),
-        (under(AGENTS_PATH), faces),
+        (under(AGENTS_PATH), Faces(tasks, registry, **about)),
+        (is_own, OwnFace(tasks, registry, **about)),
         (under(MCP_PATH), bridge),
         (under(REGISTRY_PATH), Administration(tasks, registry)),
     )

@@ -19,6 +19,7 @@ from gateway.agents.directory import REMOTE, Directory
 from gateway.agents.entry import Entry
 from gateway.agents.health import State
 from gateway.agents.logins import Variable
+from gateway.agents.ourselves import refuse_ourselves
 from gateway.agents.pools import Member, least_loaded
 from gateway.agents.registration import KEYS, Described, Enrolled, Registration, read_registration
 from gateway.agents.watch import Watch
@@ -32,7 +33,7 @@ from gateway.link.client import Clients
 from gateway.link.endpoint import Endpoint
 from gateway.local.launcher import Launcher
 
-_REQUEST_KEYS: Final = frozenset(CodingRequest.model_fields)
+_REQUEST_KEYS: Final = frozenset(CodingRequest.model_fields) - {"agent"}  # here it is a name
 
 
 class Registry:
@@ -48,8 +49,11 @@ class Registry:
         variable: Variable,
         mask: Mask | None = None,
         fixed: Path | None = None,
+        own_url: str | None = None,
     ) -> None:
-        """`fixed`: the file of fixed agents; that of the home by default."""
+        """`fixed`: the file of fixed agents; that of the home by default. `own_url`: where this
+        gateway itself listens, which is no agent's URL."""
+        self._own_url = own_url
         self._choices = count(1)
         self._calls = Calls(home, clients, launcher, variable=variable, mask=mask or Mask())
         self.directory = Directory(home, local=local, watch=self._watch, fixed=fixed)
@@ -109,6 +113,7 @@ class Registry:
                 text = "backend_config.agent_url (or agent, a registered name) is required"
                 raise InvalidInputError(text, "agent_url")
             registration = read_registration(config)
+            refuse_ourselves(registration.agent_url, self._own_url)
             self.learn(registration)
             return self.directory.register(registration)
         if len(config) > 1:
@@ -129,6 +134,8 @@ class Registry:
                 raise EmptyPoolError(name, self.directory.usable())
         elif not self.directory.entry(name).standing.enabled:
             raise AgentDisabledError(name, self.directory.usable())
+        elif (registration := self.registration(name)) is not None:
+            refuse_ourselves(registration.agent_url, self._own_url)
 
     async def add(
         self, name: str | None, registration: Registration, *, force: bool = False
@@ -138,6 +145,7 @@ class Registry:
 
         Raises: NameTakenError, InvalidInputError, GatewayError (nothing is stored).
         """
+        refuse_ourselves(registration.agent_url, self._own_url)
         name = self.directory.free(name, registration)
         self.learn(registration)
         entry = Entry(name=name, standing=registration, watch=self._watch(name))

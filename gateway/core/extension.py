@@ -80,7 +80,6 @@ ALLOW_SESSION: Final = "allow_session"
 DENY: Final = "deny"
 ABORT: Final = "abort"
 
-
 LABELS_MAX: Final = 16  # labels of one run
 LABEL_KEY_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,63}$"
 # No control characters: values are printed in terminals, and PostgreSQL stores no NUL.
@@ -133,10 +132,11 @@ class CodingRequest(_Wire):
     `permission_mode`: auto runs within the sandbox without asking, ask turns every request for
     permission into `input_required`, plan has the plan approved first. `env_policy`: what of the
     wrapper's environment commands see. `labels` are the caller's own words to find its runs by (16 at
-    most; a key of letters, digits, `.`, `_`, `/`, `-`; a value of 256 characters). `run_id` and `session_id` are the caller's, for
-    correlation only.
+    most; a key of letters, digits, `.`, `_`, `/`, `-`; a value of 256 characters). `agent`: the one
+    that is meant, at a server of several. `run_id`, `session_id` are the caller's, for correlation.
     """
 
+    agent: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     cwd: Annotated[str, Field(max_length=CWD_MAX)] | None = None
     role: Annotated[str, Field(max_length=64)] | None = None
     nickname: Annotated[str, Field(pattern=NAME_PATTERN)] | None = None

@@ -1,22 +1,25 @@
-"""Every agent of the gateway as an A2A agent of its own, under /agents/<name>.
+"""Every agent of the gateway as an A2A agent of its own, under /agents/<name>; their list above it.
 
 Knows routes and the registry. A face is made at its first request, so an agent that is registered
 while the gateway runs is published at once.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Final
 
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from gateway.agents.card import Card
 from gateway.agents.registry import Registry
-from gateway.core.face.cards import Face, Skill, build_card
+from gateway.core.errors import InvalidInputError
+from gateway.core.face.cards import Face, build_card
+from gateway.core.face.guard import CARD_PATH
 from gateway.core.face.routes import FaceApp
-from gateway.core.json import JsonObject, objects
+from gateway.core.json import JsonObject
 from gateway.core.tasks import Tasks
+from gateway.errors import GatewayError
+from gateway.publishing.words import backend_of, description_of, skills_of
 
 PREFIX: Final = "/agents/"
 
@@ -30,7 +33,7 @@ class _Published:
 
 
 class Faces:
-    """The ASGI app behind /agents/."""
+    """The ASGI app at /agents and below."""
 
     def __init__(self, tasks: Tasks, registry: Registry, *, base_url: str, version: str) -> None:
         self._tasks = tasks
@@ -40,13 +43,32 @@ class Faces:
         self._published: dict[str, _Published] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        name = scope["path"].removeprefix(PREFIX).partition("/")[0]
-        if name not in self._registry:
-            text = f"no agent {name[:64]!r} here; known: {', '.join(self._registry.names())}"
-            body = {"error": {"code": "unknown_agent", "message": text}}
-            await JSONResponse(body, status_code=404)(scope, receive, send)
+        name = scope["path"].removeprefix(PREFIX.rstrip("/")).strip("/").partition("/")[0]
+        if name in self._registry:
+            await self._app(name)(scope, receive, send)
             return
-        await self._app(name)(scope, receive, send)
+        if not name and scope["method"] in ("GET", "HEAD"):
+            answer = JSONResponse({"agents": [self._listed(name) for name in self._names()]})
+        else:
+            text = f"no agent {name[:64]!r} here; known: {', '.join(self._names()) or 'none'}"
+            body = {"error": {"code": "unknown_agent", "message": text}}
+            answer = JSONResponse(body, status_code=404)
+        await answer(scope, receive, send)
+
+    def _names(self) -> list[str]:
+        return self._registry.directory.usable()
+
+    def _listed(self, name: str) -> JsonObject:
+        """What one chooses an agent by, and where its card is."""
+        card = self._registry.card(name)
+        skills = skills_of(name, card)
+        return {
+            "name": name,
+            "description": description_of(name, card),
+            "skills": [{"id": item.id, "name": item.name} for item in skills],
+            "url": self._base_url + PREFIX + name,
+            "cardUrl": self._base_url + PREFIX + name + CARD_PATH,
+        }
 
     def _app(self, name: str) -> FaceApp:
         card, known = self._registry.card(name), self._published.get(name)
@@ -58,32 +80,25 @@ class Faces:
     def _face(self, name: str, card: Card | None) -> Face:
         """The agent's own words in our card: the interfaces are ours, the skills are its."""
         prefix = PREFIX + name
-        described = card.description if card is not None else ""
         own = build_card(
             name=card.name if card is not None else name,
-            description=described or f"Agent {name!r}, run and kept by a2a-gateway.",
+            description=description_of(name, card),
             base_url=self._base_url + prefix,
             version=(card.version if card is not None else "") or self._version,
-            skills=_skills(name, card.skills if card is not None else ()),
+            skills=skills_of(name, card),
         )
-        return Face(agent=name, card=own, prefix=prefix)
-
-
-def _skills(name: str, given: Sequence[JsonObject]) -> list[Skill]:
-    found = [
-        Skill(
-            id=str(skill.get("id") or name),
-            name=str(skill.get("name") or name),
-            description=str(skill.get("description") or ""),
-            tags=_texts(skill.get("tags")),
-            examples=_texts(skill.get("examples")),
+        return Face(
+            agent=name,
+            card=own,
+            prefix=prefix,
+            backend=backend_of(self._registry, name),
+            check=lambda _: check(self._registry, name),
         )
-        for skill in objects(list(given))
-    ]
-    default = Skill(id=name, name=name, description=f"What {name} can do.", tags=("agent",))
-    return found or [default]
 
 
-def _texts(value: object) -> tuple[str, ...]:
-    items = cast("list[Any]", value) if isinstance(value, list) else []
-    return tuple(item for item in items if isinstance(item, str))
+def check(registry: Registry, name: str) -> None:
+    """Refuse a first message for an agent that takes none. Raises: InvalidInputError."""
+    try:
+        registry.check(name)
+    except GatewayError as exc:
+        raise InvalidInputError(str(exc), "agent") from exc

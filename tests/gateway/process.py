@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import anyio
 import httpx
@@ -17,6 +18,7 @@ from gateway.core.extension import VERSION_HEADER
 from gateway.core.face.tokens import read_token
 from gateway.core.json import JsonObject
 from gateway.home import Home
+from mcp_bridge.within import PARENT_HEADER
 
 COMMAND = (sys.executable, "-P", "-m", "gateway.cli")
 START_S = 60.0  # two shared cores, and the MCP libraries
@@ -33,6 +35,23 @@ class Gateway:
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
         answer = await self.http.post(f"/agents/{agent}/a2a/jsonrpc", json=body)
         return answer.json()
+
+    async def ask(self, tool: str, /, *, within: str | None = None, **arguments: Any) -> JsonObject:
+        """What one of the seven tools answers; a refusal is {"refused": text}. `within`: the run
+        from within which it is called."""
+        params = {"name": tool, "arguments": arguments}
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+        headers = {"Accept": "application/json, text/event-stream"}
+        if within is not None:
+            headers[PARENT_HEADER] = within
+        answer = await self.http.post("/mcp", json=body, headers=headers)
+        text = answer.text
+        if answer.headers["content-type"].startswith("text/event-stream"):
+            text = next(line[5:] for line in text.splitlines() if line.startswith("data:"))
+        result = json.decode_object(text)["result"]
+        if result.get("isError"):
+            return {"refused": result["content"][0]["text"]}
+        return result["structuredContent"]
 
     async def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)

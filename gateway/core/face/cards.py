@@ -87,11 +87,21 @@ def build_card(
     return card
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addressee:
+    """Whose a new run is; `backend` is the agent's name where it is None."""
+
+    agent: str
+    backend: str | None = None
+
+
 @dataclass(slots=True, kw_only=True)
 class Face:
-    """An agent as this server publishes it, under `prefix`.
+    """An agent as this server publishes it, under `prefix`; `backend` is that of its runs.
 
-    `check` refuses a first message's request before a run is made of it: it raises
+    `choose` makes it the face of all agents: it says whose a first message is, by the name or skill
+    that the message gives, if any, and raises errors.InvalidInputError where that is unclear. Then
+    `agent` is the server's own name. `check` refuses a first message's request before a run is made of it: it raises
     errors.InvalidInputError. `direct` picks the first messages that are answered by a message alone,
     for callers without our extension. A new `card` is served from the next request on.
     """
@@ -99,6 +109,8 @@ class Face:
     agent: str
     card: AgentCard
     prefix: str = ""
+    backend: str | None = None
+    choose: Callable[[str | None], Addressee] | None = None
     check: Callable[[CodingRequest], None] | None = None
     direct: Callable[[Message], bool] | None = None
     _read: "_Read | None" = field(default=None, init=False, repr=False)

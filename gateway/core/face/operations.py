@@ -9,10 +9,10 @@ from typing import Final
 from a2a.utils.errors import InvalidParamsError, TaskNotFoundError
 
 from gateway.core import extension, json
-from gateway.core.extension import InvalidRequestError
+from gateway.core.extension import CodingRequest, InvalidRequestError
 from gateway.core.face import snapshot, wire
 from gateway.core.face.caller import Caller, check_terms
-from gateway.core.face.cards import Face
+from gateway.core.face.cards import Addressee, Face
 from gateway.core.face.pacing import Pace
 from gateway.core.face.params import SendParams, read_list, read_send, read_task
 from gateway.core.face.push import PushConfigs, as_json, read_create, read_page, read_target
@@ -52,7 +52,7 @@ class Operations:
     async def run(self, caller: Caller, run_id: str) -> Run:
         """Raises: TaskNotFoundError, CoreError."""
         run = await self.tasks.get(caller.principal, run_id)
-        if run.agent != self.face.agent:
+        if self.face.choose is None and run.agent != self.face.agent:
             raise TaskNotFoundError(f"no task {run_id!r} at this agent", {"code": "run_not_found"})
         return run
 
@@ -63,22 +63,44 @@ class Operations:
         except InvalidRequestError as exc:
             raise InvalidParamsError(str(exc), {"code": "invalid_input"}) from exc
         run: Run | None = None
+        addressee = Addressee(agent=self.face.agent, backend=self.face.backend)
         if asked.task_id is not None:
             run = await self.run(caller, asked.task_id)
-        elif self.face.check is not None:
-            self.face.check(request)
+        else:
+            addressee = await self._addressee(caller, asked, request)
+            request = request.model_copy(update={"agent": None})
+            if self.face.check is not None:
+                self.face.check(request)
         push = await self.push.before_send(asked.push, run)
         sent = await self.tasks.send(
             principal=caller.principal,
-            agent=self.face.agent,
+            agent=addressee.agent,
             message=asked.message,
             request=request,
             run_id=asked.task_id,
             context_id=asked.context_id,
+            backend=addressee.backend,
             metadata=asked.metadata,
         )
         await self.push.after_send(push, sent.run)
         return sent
+
+    async def _addressee(
+        self, caller: Caller, asked: SendParams, request: CodingRequest
+    ) -> Addressee:
+        """Whose a first message is. Raises: InvalidParamsError, InvalidInputError."""
+        face = self.face
+        if face.choose is None:
+            if request.agent not in (None, face.agent):
+                text = f"this is agent {face.agent!r}, not {request.agent!r}; send it there"
+                raise InvalidParamsError(text, {"code": "invalid_input", "field": "agent"})
+            return Addressee(agent=face.agent, backend=face.backend)
+        named = request.agent or _skill(asked.message.metadata) or _skill(asked.metadata or {})
+        if named is None and asked.context_id is not None:
+            session = await self.tasks.session(caller.principal, asked.context_id)
+            if session is not None:
+                return Addressee(agent=session.agent, backend=session.backend)
+        return face.choose(named)
 
     async def reply(self, caller: Caller, asked: SendParams, run: Run) -> bytes | None:
         """The whole answer to a message that its agent answers with a message; None for a task."""
@@ -143,12 +165,17 @@ class Operations:
     async def list_tasks(self, caller: Caller, params: object) -> list[bytes]:
         self.admit(caller)
         asked = read_list(params)
+        # Of all agents together runs are kept in the order of their beginning alone.
+        whole = self.face.choose is not None and asked.context_id is None
+        if whole and asked.changed_after is not None:
+            text = "statusTimestampAfter needs a contextId here, or ask at one of the agents"
+            raise InvalidParamsError(text, {"code": "invalid_input"})
         query = RunQuery(
-            agent=self.face.agent,
+            agent=self.face.agent if self.face.choose is None else None,
             context_id=asked.context_id,
             statuses=() if asked.status is None else (asked.status,),
             updated_after=asked.changed_after,
-            order="status",
+            order="created" if whole else "status",
             limit=asked.page_size,
             cursor=asked.page_token,
             with_total=True,
@@ -204,3 +231,9 @@ class Operations:
         task_id, config_id = read_target(params)
         await self.push.delete(await self.run(caller, task_id), config_id)
         return [b"{}"]
+
+
+def _skill(metadata: JsonObject) -> str | None:
+    """The skill or agent that a client names who does not know our extension."""
+    named = metadata.get("skill") or metadata.get("agent")
+    return named if isinstance(named, str) else None
