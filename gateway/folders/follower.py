@@ -12,15 +12,15 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import anyio
 
 from gateway.core.record import Run
-from gateway.core.status import RunStatus
 from gateway.core.store.log import RunLog
 from gateway.folders.arrears import Arrears
 from gateway.folders.gathered import Gathered
+from gateway.folders.places import Places
 from gateway.folders.projection import Moved, Projection, merged
 from gateway.folders.source import Source, SourceError
 from gateway.folders.troubles import Troubles
@@ -28,7 +28,6 @@ from gateway.folders.troubles import Troubles
 GATHER_S: Final = 0.2  # between looks: what happened meanwhile to a run is one write
 CLOSE_S: Final = 5.0  # for what is still to be written at the end; the next start does the rest
 BUSY_S: Final = 1.0  # until a file that another process writes is looked at again
-HERE_S: Final = 10.0  # an agent's place is asked again: its name may be given to another one
 GIVE_UP_S: Final = 3600.0  # after so long without success an ended run's folder is left as it is
 DUE_MAX: Final = 1000  # runs that wait to be written; those beyond it are found in the log later
 # Of the time that writing took it rests this much before it writes again: it shares the loop's
@@ -48,11 +47,6 @@ class _Due:
     until: float
 
 
-class _Here(NamedTuple):
-    here: bool
-    until: float  # monotonic seconds
-
-
 class Follower:
     """The thread. `here(name)`, asked on the loop, says whether an agent works in folders of this
     machine."""
@@ -60,9 +54,8 @@ class Follower:
     def __init__(self, log: RunLog, here: Callable[[str], bool], note: Path) -> None:
         source = self._source = Source(log)
         self._loop = log.loop
-        self._here = here
-        self._known: dict[str, _Here] = {}
-        self._gathered = Gathered()
+        self._places = Places(here)
+        self._gathered = Gathered(self._places.has_folder)
         self.note = self._gathered.note
         self._projection = Projection(source)
         self._arrears = Arrears(source, note)
@@ -149,7 +142,10 @@ class Follower:
 
     def _look_back(self) -> None:
         try:
-            for run in self._arrears.page():
+            runs = self._arrears.page()
+            places = self._places
+            found = self._source.asked(lambda: [run for run in runs if places.has_folder(run)])
+            for run in found:
                 self._add(Moved(run=run, session=True))
         except SourceError as exc:
             logger.warning("run folders of earlier runs are looked at later: %s", exc)
@@ -157,8 +153,6 @@ class Follower:
 
     def _add(self, moved: Moved) -> None:
         run = moved.run
-        if not self._has_folder(run):
-            return
         due = self._due.get(run.id)
         now = time.monotonic()
         if due is None and len(self._due) >= DUE_MAX:
@@ -167,26 +161,6 @@ class Follower:
             self._due[run.id] = _Due(moved, now, now + GIVE_UP_S)
         elif due.moved.run.last_seq <= run.last_seq:
             due.moved, due.at = merged(due.moved, moved), now
-
-    def _has_folder(self, run: Run) -> bool:
-        """Where a run works is checked by its agent, so a run that was not taken up has none: one
-        that waits for its turn, or was rejected before it began."""
-        begun = run.started_at is not None
-        if run.status is RunStatus.QUEUED or (run.status is RunStatus.REJECTED and not begun):
-            return False
-        agent = run.agent if run.remote is None else run.remote.agent
-        return run.request.cwd is not None and self._is_here(run, agent)
-
-    def _is_here(self, run: Run, agent: str) -> bool:
-        known, now = self._known.get(agent), time.monotonic()
-        if known is None or known.until < now:
-            try:
-                here = self._source.asked(lambda: self._here(agent))
-            except SourceError:
-                self._arrears.owe(run)
-                return False
-            known = self._known[agent] = _Here(here, now + HERE_S)
-        return known.here
 
     def _write_all(self, dues: list[_Due], hurried: bool) -> None:
         dues.sort(key=lambda due: _folder(due.moved.run))

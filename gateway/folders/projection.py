@@ -8,10 +8,11 @@ import hashlib
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Final
+from itertools import pairwise
+from typing import Final, NamedTuple
 
 from gateway.core import json, redact
 from gateway.core.record import Run, Session
@@ -41,14 +42,30 @@ KNOWN_MAX: Final = 4096  # runs whose files need no look; others are looked at a
 _SAFE: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
 
 
+class Piece(NamedTuple):
+    """Events `first` to `last` as lines; `split` are those of them that have payloads."""
+
+    first: int
+    last: int
+    lines: bytes
+    split: tuple[Entry, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
     """A run as it is now, the events that brought it there as far as they are at hand, and whether
     its session learned something."""
 
     run: Run
-    entries: tuple[Entry, ...] = ()
+    pieces: tuple[Piece, ...] = ()
     session: bool = False
+
+
+def piece_of(lines: EventLines, entries: Sequence[Entry]) -> Piece:
+    """Some events of a run, at least one."""
+    split = tuple([entry for entry in entries if entry.payloads or HAS_REFS in entry.recorded.data])
+    events = [entry.recorded for entry in entries]
+    return Piece(events[0].seq, events[-1].seq, lines.lines(events), split)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,7 +77,6 @@ class _Known:
     shown_seq: int = -1
     renew_at: float = 0.0  # monotonic seconds
     session_due: bool = True
-    lines: EventLines
 
 
 class Projection:
@@ -98,9 +114,9 @@ class Projection:
             with Journal.of(folder, run.id, position) as journal:
                 if known is None:
                     self._check(run, journal)
-                    known = _Known(position=journal.position, lines=EventLines(run))
+                    known = _Known(position=journal.position)
                     self._known[run.id] = known
-                wrote = self._write_events(moved, folder, journal, known)
+                wrote = self._write_events(moved, folder, journal)
                 known.position = journal.position
             if wrote and known.position.seq < run.last_seq:
                 return 0.0
@@ -124,34 +140,32 @@ class Projection:
 
     # -- events ----------------------------------------------------------------------------------
 
-    def _write_events(
-        self, moved: Moved, folder: Directory, journal: Journal, known: _Known
-    ) -> bool:
+    def _write_events(self, moved: Moved, folder: Directory, journal: Journal) -> bool:
         """False when there was nothing to write: the rest, if any, is no longer kept."""
-        lines: list[bytes] = []
+        written: list[bytes] = []
         seq, spent = journal.seq, 0
-        for entry in self._next(moved, seq):
-            event = entry.recorded
-            if HAS_REFS in event.data:
-                payloads = entry.payloads or self._source.payloads(moved.run.id, event.seq)
+        for piece in self._next(moved, seq):
+            for entry in piece.split:
+                payloads = entry.payloads or self._source.payloads(moved.run.id, entry.recorded.seq)
                 spent += _write_payloads(folder, entry, payloads)
-            lines.append(known.lines.line(event))
-            seq = event.seq
+            written.append(piece.lines)
+            seq = piece.last
             if spent > STEP_BYTES:
                 break
-        if lines:
-            journal.append(b"".join(lines), seq)
-        return bool(lines)
+        if written:
+            journal.append(b"".join(written), seq)
+        return bool(written)
 
-    def _next(self, moved: Moved, seq: int) -> Sequence[Entry]:
+    def _next(self, moved: Moved, seq: int) -> Iterable[Piece]:
         """The events behind `seq`: those at hand when none is missing, else some from the log."""
         if seq >= moved.run.last_seq:
             return ()
-        fresh = [entry for entry in moved.entries if entry.recorded.seq > seq]
-        if fresh and fresh[-1].recorded.seq - seq == len(fresh):
+        fresh = [piece for piece in moved.pieces if piece.last > seq]
+        if fresh and fresh[0].first == seq + 1 and _joined(fresh):
             return fresh
         found = self._source.events(moved.run.id, seq, STEP_EVENTS)
-        return [Entry(recorded=event) for event in found]
+        lines = EventLines(moved.run)
+        return (piece_of(lines, [Entry(recorded=event)]) for event in found)
 
     # -- documents -------------------------------------------------------------------------------
 
@@ -218,10 +232,15 @@ def _write_payloads(folder: Directory, entry: Entry, payloads: Sequence[Payload]
     return spent
 
 
+def _joined(pieces: Sequence[Piece]) -> bool:
+    """True when no event is missing between them."""
+    return all(one.last + 1 == other.first for one, other in pairwise(pieces))
+
+
 def merged(earlier: Moved, later: Moved) -> Moved:
     """Both as one."""
     return replace(
         later,
-        entries=earlier.entries + later.entries,
+        pieces=earlier.pieces + later.pieces,
         session=earlier.session or later.session,
     )

@@ -464,7 +464,7 @@ async def test_a_disk_that_hangs_holds_up_no_run(
 async def test_events_beyond_what_is_held_in_memory_are_read_from_the_log(
     here: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gathered, "HELD_MAX", 10)
+    monkeypatch.setattr(gathered, "HELD_MAX", 4000)
     events = [AgentMessage(text=f"{n} " + "x" * (2000 if n % 100 == 0 else 1)) for n in range(1500)]
     run = await here.play(*events)
     await here.agrees(run)
