@@ -83,9 +83,13 @@ class Calls:
             raise
         now = time.monotonic()
         if found is not None:
-            ttl_s = _ttl_s(found.cache_control)
+            lasts_s = ttl_s(found.cache_control)
             old = Known(
-                card=found.card, base_url=base_url, etag=found.etag, ttl_s=ttl_s, until=now + ttl_s
+                card=found.card,
+                base_url=base_url,
+                etag=found.etag,
+                ttl_s=lasts_s,
+                until=now + lasts_s,
             )
         assert old is not None, "an agent answers 304 to an ETag alone"
         entry.known = old.until_later(now)
@@ -137,7 +141,7 @@ def _holds(known: Known | None, base_url: str) -> bool:
     return known is not None and known.base_url == base_url and known.until > time.monotonic()
 
 
-def _ttl_s(cache_control: str) -> float:
+def ttl_s(cache_control: str) -> float:
     """How long a card is used before it is asked for again (RFC 9111, 5.2.2), within bounds."""
     for directive in cache_control.lower().split(","):
         name, _, value = directive.strip().partition("=")
