@@ -8,7 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,6 +25,7 @@ from gateway.core.json import JsonObject, as_object
 
 AGENTS: Final = "start-a2a-agent"
 AGENTS_S: Final = 60.0  # it starts each agent's program once
+MACHINE: Final = "machine"  # what its findings are about that are about no agent
 DISK_LOW: Final = 1 << 30  # bytes: an agent's checkout and build take as much
 DISK_OUT: Final = 100 << 20
 WIDTH: Final = 12  # characters of the longest name of a check
@@ -205,7 +206,17 @@ def _programs(home: Path) -> Iterator[Finding]:
     except (OSError, ValueError):
         yield _warn("wrappers", f"`{AGENTS} doctor` gave no report; run it by hand")
         return
-    for found in objects(report.get("findings")):
+    yield from of_report(objects(report.get("findings")))
+
+
+def of_report(report: Sequence[JsonObject]) -> Iterator[Finding]:
+    """The wrappers' findings as ours. Few people use every agent: one that cannot work is to be
+    mended first only when no other can."""
+    agents = {string(one.get("about")) for one in report} - {MACHINE}
+    broken = {string(one.get("about")) for one in report if one.get("verdict") == "failed"}
+    for found in report:
         about, name = string(found.get("about")), string(found.get("name"))
         verdict = _VERDICTS.get(string(found.get("verdict")), "warn")
+        if verdict == "fail" and about != MACHINE and agents - broken:
+            verdict = "warn"
         yield Finding(name=about, verdict=verdict, text=f"{name}: {string(found.get('text'))}")

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from gateway.cli import asking, portrait
-from gateway.cli.errors import ENDS, WAITING
-from gateway.cli.link import MAX_BYTES, Link
+from gateway.cli.errors import ENDS, WAITING, CommandError
+from gateway.cli.link import MAX_BYTES, Link, LostError
 from gateway.cli.plain import objects, string
 from gateway.core import json
 from gateway.core.json import JsonObject, as_object
@@ -34,18 +34,30 @@ class Following:
 
     def page(self, wait_ms: int = WAIT_MS) -> JsonObject:
         """The next events, told. Raises: CommandError."""
-        page = self._link.tool(
-            "poll_events",
-            run_id=self.run_id,
-            after_seq=self._after,
-            limit=EVENTS,
-            wait_ms=wait_ms,
-            max_bytes=MAX_BYTES,
-        )
+        page = self._poll(wait_ms)
         for event in objects(page["events"]):
             self._tell(event)
             self._after = int(event["seq"])
         return page
+
+    def _poll(self, wait_ms: int) -> JsonObject:
+        """Reading is repeated when the gateway was started anew meanwhile. Raises: CommandError."""
+        while True:
+            try:
+                return self._link.tool(
+                    "poll_events",
+                    run_id=self.run_id,
+                    after_seq=self._after,
+                    limit=EVENTS,
+                    wait_ms=wait_ms,
+                    max_bytes=MAX_BYTES,
+                )
+            except LostError as exc:
+                if not self._link.came_back():
+                    raise CommandError(
+                        f"the gateway went away; run {self.run_id} is kept: a2a-gateway runs tail "
+                        f"-f {self.run_id} starts the gateway and goes on"
+                    ) from exc
 
     def until_still(self) -> str:
         """The status in which the run has ended or waits for somebody, all its events told."""

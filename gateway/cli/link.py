@@ -5,6 +5,7 @@ and starting the gateway is the relay's code. It is imported inline, because ano
 ships a package called mcp_bridge, and `doctor` has to be able to say so.
 """
 
+import time
 from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
@@ -22,10 +23,16 @@ if TYPE_CHECKING:
 MAX_BYTES: Final = 262_144  # the most a tool's answer may have: here no model reads it
 REGISTRY: Final = "/registry"
 ANSWER_S: Final = 60.0  # a registration fetches the agent's card
+RETURN_S: Final = 15.0  # a gateway that is started anew takes 1-3 s; a loaded machine longer
+LOOK_EVERY_S: Final = 0.1
 HIDDEN: Final = (
     "the package mcp_bridge is not a2a-gateway's; uninstall the distribution mcp-bridge and "
     "install a2a-gateway again"
 )
+
+
+class LostError(CommandError):
+    """The gateway went away during a call; whether it did what it was asked is not known."""
 
 
 class Link:
@@ -38,7 +45,7 @@ class Link:
         except ImportError as exc:
             raise CommandError(HIDDEN) from exc
         self._endpoint, self._exchange = endpoint, exchange
-        environ = environment(home)
+        self._environ = environ = environment(home)
         self._gateway: Gateway = endpoint.Gateway(environ, may_start=start)
         # A run's agent may use this command too: what it starts is that run's child.
         self._handshake = exchange.Handshake(within.within(environ))
@@ -55,7 +62,7 @@ class Link:
             for item in exchange.items():
                 answer = as_object(json.decode(item))
         except (self._exchange.ExchangeError, ValueError) as exc:
-            raise CommandError(str(exc)) from exc
+            raise LostError(str(exc)) from exc
         if "error" in answer:
             raise CommandError(str(as_object(answer["error"]).get("message")))
         result = as_object(answer.get("result"))
@@ -64,6 +71,17 @@ class Link:
                 _text(result) or f"{name} gave no answer; the gateway's log says why"
             )
         return as_object(result["structuredContent"])
+
+    def came_back(self) -> bool:
+        """Wait for a gateway that went away: somebody starts it anew, or meant to stop it."""
+        home = self._endpoint.state_home(self._environ)
+        until = time.monotonic() + RETURN_S
+        while time.monotonic() < until:
+            address = self._endpoint.published(home)
+            if address is not None and self._endpoint.healthy(address):
+                return True
+            time.sleep(LOOK_EVERY_S)
+        return False
 
     def registry(
         self, method: str, name: str = "", action: str = "", body: JsonObject | None = None

@@ -14,15 +14,7 @@ from gateway.core import json
 from gateway.core.json import JsonObject, as_object
 
 COLUMNS: Final = ("RUN", "NAME", "STATUS", "AGENT", "AGE", "FOLDER", "SUMMARY")
-STYLES: Final = {
-    "completed": "green",
-    "failed": "red",
-    "rejected": "red",
-    "cancelled": "red",
-    "input_required": "yellow",
-    "auth_required": "yellow",
-    "running": "cyan",
-}
+WHOLE: Final = 5  # columns that are shown whole, however narrow the terminal
 _LABEL: Final = 10  # characters before a value
 
 

@@ -28,6 +28,8 @@ class Progress:
 
     def tell(self, event: JsonObject) -> None:
         data: Any = event.get("data")
+        if event.get("type") == "run_started":
+            self._doing = "running"
         if event.get("type") == "status_changed" and not data.get("resolved"):
             self._doing = plain.line(str(data.get("status")))
         # The answer itself goes to stdout.

@@ -95,7 +95,11 @@ def run(  # noqa: PLR0913 - each is an option
         **_agent(agent, settings),
     }
     link = Link(home, start=not no_start)
-    spawned = link.tool("spawn_run", **arguments)
+    try:
+        spawned = link.tool("spawn_run", **arguments)
+    except KeyboardInterrupt:
+        text = "interrupted; the run may have started: a2a-gateway runs list"
+        raise CommandError(text, DETACHED) from None
     if detach:
         screen.show(spawned, string(spawned["run_id"]), as_json=as_json)
         return

@@ -68,7 +68,8 @@ def list_(  # noqa: PLR0913 - each is an option
         return
     now = datetime.now(UTC)
     if shown:
-        screen.out().table(portrait.COLUMNS, [portrait.row(run, now) for run in shown])
+        rows = [portrait.row(run, now) for run in shown]
+        screen.out().table(portrait.COLUMNS, rows, portrait.WHOLE)
     else:
         screen.err().say("no runs" if not skip else "no more runs")
     if more:

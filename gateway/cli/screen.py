@@ -5,7 +5,7 @@ Knows no run. rich is imported at the first table or coloured line: it takes 50 
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from gateway.cli import plain
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gateway.cli.narration import Entry
+
+GAP: Final = 2  # blanks between columns
+LEAST: Final = 8  # characters of a column that is cut
 
 
 class Screen:
@@ -28,7 +31,8 @@ class Screen:
 
     def say(self, text: str, style: str = "") -> None:
         """A line, or several. The text is safe already."""
-        if style and self.terminal:
+        # Beside a clock that is drawn on the same terminal only its owner may write.
+        if self.terminal and (style or self._made is not None):
             # Inline: see the module's docstring.
             from rich.text import Text  # noqa: PLC0415
 
@@ -43,22 +47,27 @@ class Screen:
     def tell(self, entry: "Entry", margin: str = "") -> None:
         self.say(entry.text(margin), entry.style)
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Columns for a terminal, cut to its width; otherwise one tab between whole cells."""
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], whole: int = 1) -> None:
+        """Columns for a terminal; otherwise one tab between cells. What is too wide for the
+        terminal is cut behind the first `whole` columns."""
         if not self.terminal:
             for row in rows:
                 self.say("\t".join(row))
             return
         # Inline: see the module's docstring.
-        from rich.table import Table  # noqa: PLC0415
-        from rich.text import Text  # noqa: PLC0415
+        from rich.cells import cell_len, set_cell_size  # noqa: PLC0415
 
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in columns:
-            table.add_column(column, no_wrap=True, overflow="ellipsis")
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
-        self.console.print(table)
+        widths = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
+        left = self.console.width - sum(width + GAP for width in widths[:whole])
+        widths[whole:] = _shared(widths[whole:], left)
+        for row, style in ((columns, "bold"), *((row, "") for row in rows)):
+            cells = (
+                set_cell_size(cell, width)
+                if cell_len(cell) <= width
+                else set_cell_size(cell, width - 1) + "…"
+                for cell, width in zip(row, widths, strict=True)
+            )
+            self.say((" " * GAP).join(cells).rstrip(), style)
 
     @property
     def console(self) -> "Console":
@@ -77,6 +86,17 @@ class Screen:
             self._stream.flush()
             self._stream.buffer.write(content)
         self._stream.flush()
+
+
+def _shared(wanted: Sequence[int], left: int) -> list[int]:
+    """The widths of columns that share what is left: a column that needs less gives it on."""
+    widths: list[int] = []
+    for at, want in enumerate(wanted):
+        others = len(wanted) - at
+        width = max(min(want, LEAST), min(want, left // others - GAP if others > 1 else left))
+        widths.append(width)
+        left -= width + GAP
+    return widths
 
 
 def out() -> Screen:
