@@ -75,10 +75,10 @@ class Directory:
         return [entry.name for entry in self.entries]
 
     def usable(self) -> list[str]:
-        """What a run may name: enabled agents, and pools."""
-        enabled = {entry.name for entry in self.entries if entry.standing.enabled}
-        pools = {entry.standing.pool for entry in self.entries if entry.standing.enabled}
-        return sorted(enabled | {pool for pool in pools if pool is not None})
+        """What a run may name: agents that are enabled and have not stopped, and their pools."""
+        there = [entry for entry in self.entries if entry.said is None]
+        pools = {entry.standing.pool for entry in there}
+        return sorted({entry.name for entry in there} | {pool for pool in pools if pool})
 
     def entry(self, name: str) -> Entry:
         """Raises: UnknownAgentError."""
@@ -90,10 +90,11 @@ class Directory:
         return self._entries.get(name)
 
     def pool(self, name: str) -> list[Entry]:
-        """Every agent of a pool, whatever its state; empty when there is no such pool."""
+        """Every agent of a pool by name, whatever its state; empty when there is no such pool."""
         if name in self._entries:
             return []
-        return [entry for entry in self._entries.values() if entry.standing.pool == name]
+        found = [entry for entry in self._entries.values() if entry.standing.pool == name]
+        return sorted(found, key=lambda entry: entry.name)
 
     # -- to be changed ---------------------------------------------------------------------------
 

@@ -2,12 +2,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 
 from gateway.agents.registration import Registration, name_for
 from gateway.core import json
 from gateway.core.errors import CoreError, InvalidInputError
-from gateway.errors import UnknownAgentError
+from gateway.errors import AgentDisabledError, UnknownAgentError
 from gateway.home import Home
+from tests.gateway.foreigners import liar
 from tests.gateway.house import House, house
 
 URL = "http://127.0.0.1:53552"
@@ -64,6 +67,70 @@ async def test_a_spawn_without_credentials_keeps_those_given_before(gateway: Hou
 async def test_a_reference_is_stored_as_a_reference(gateway: House, tmp_path: Path) -> None:
     (tmp_path / "tok").write_text("from-a-file\n", encoding="ascii")
     await resolve(gateway, agent_url=URL, auth_token=f"file:{tmp_path}/tok")
+    assert b"from-a-file" not in gateway.home.registry.read_bytes()
+
+
+async def said(gateway: House, name: str, **change: Any) -> None:
+    entry = gateway.registry.directory.entry(name)
+    gateway.registry.directory.change(entry, entry.standing.model_copy(update=change))
+
+
+async def test_a_pool_is_named_like_an_agent(gateway: House) -> None:
+    name = await resolve(gateway, agent_url=URL)
+    await said(gateway, name, pool="coders")
+    await said(gateway, "codex", pool="coders")
+    assert await resolve(gateway, agent="coders") == "coders"
+    assert gateway.registry.members("coders") == (name, "codex")
+
+
+@pytest.mark.parametrize("backend", ["remote_a2a", "codex"])
+async def test_a_disabled_agent_is_refused_with_what_there_is(gateway: House, backend: str) -> None:
+    await said(gateway, "codex", enabled=False)
+    config = {"agent": "codex"} if backend == "remote_a2a" else {}
+    with pytest.raises(AgentDisabledError, match=r"is disabled; .*: claude_code$"):
+        await resolve(gateway, backend, **config)
+
+
+async def test_what_its_owner_said_of_an_agent_outlasts_a_run_that_names_its_url(
+    gateway: House,
+) -> None:
+    name = await resolve(gateway, agent_url=URL)
+    await said(gateway, name, labels={"team": "art"}, pool="artists")
+    assert await resolve(gateway, agent_url=URL, auth_token="env:TOK") == name
+    stored = gateway.registry.registration(name)
+    assert stored is not None
+    assert (stored.labels, stored.pool) == ({"team": "art"}, "artists")
+    await said(gateway, name, enabled=False)
+    with pytest.raises(AgentDisabledError):
+        await resolve(gateway, agent_url=URL)
+
+
+async def test_the_url_of_a_named_agent_means_it_unless_other_credentials_come_along(
+    gateway: House,
+) -> None:
+    named = Registration(agent_url=URL, auth_token="its-own", kind="registered")
+    await gateway.registry.add("painter", named, force=True)
+    assert await resolve(gateway, agent_url=URL) == "painter"
+    other = await resolve(gateway, agent_url=URL, auth_token="somebody-elses")
+    assert other != "painter"
+    stored = gateway.registry.registration("painter")
+    assert stored is not None
+    assert stored.auth_token == "its-own"
+
+
+async def test_headers_are_given_by_reference_too(gateway: House, tmp_path: Path) -> None:
+    heard: list[str | None] = []
+
+    async def rpc(request: Request) -> Response:
+        heard.append(request.headers.get("x-key"))
+        return Response(status_code=400)
+
+    (tmp_path / "key").write_text("from-a-file\n", encoding="ascii")
+    async with liar(rpc) as agent:
+        reference = f"file:{tmp_path}/key"
+        name = await resolve(gateway, agent_url=agent.base_url, headers={"X-Key": reference})
+        await gateway.ended(await gateway.spawn(name))
+    assert heard == ["from-a-file"]
     assert b"from-a-file" not in gateway.home.registry.read_bytes()
 
 

@@ -6,14 +6,22 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
 from gateway.agents.enrolment import Enrolments, Registrars
+from gateway.agents.health import State
 from gateway.agents.registration import Enrolled
+from gateway.core.events import RunCompleted
 from gateway.core.face.guard import Guard
-from gateway.errors import AgentUnreachableError
-from tests.gateway.house import House, house
+from gateway.core.status import RunStatus
+from gateway.errors import AgentUnreachableError, EmptyPoolError
+from tests.core.faces import served
+from tests.core.puppet import Stage
+from tests.gateway.cable import cable
+from tests.gateway.house import PATIENCE_S, House, house
+from tests.gateway.test_remote import Pair, advertise
 
 OWN, REGISTER = "o" * 43, "r" * 43
 TOKEN, KEY = "t" * 43, "k" * 43
@@ -100,6 +108,48 @@ async def test_the_newest_at_a_url_is_who_is_there(tmp_path: Path) -> None:
         with pytest.raises(AgentUnreachableError):
             await gateway.registry.endpoint("ada")
         assert await gateway.agent(URL) == "bob"
+
+
+async def test_who_stopped_is_out_of_its_pool_until_it_registers_again(tmp_path: Path) -> None:
+    async with registering(tmp_path) as (gateway, http):
+        await http.post("/agents", json=asked())
+        directory = gateway.registry.directory
+        entry = directory.entry("ada")
+        said = {"pool": "painters", "labels": {"team": "art"}}
+        directory.change(entry, entry.standing.model_copy(update=said))
+        assert gateway.registry.members("painters") == ("ada",)
+        await http.request("DELETE", "/agents/ada", json={"key": KEY})
+        assert (entry.state, gateway.registry.members("painters")) == (State.STOPPED, ())
+        with pytest.raises(EmptyPoolError, match="have stopped; take one of: codex$"):
+            await gateway.registry.resolve("remote_a2a", {"agent": "painters"}, "/")
+        await http.post("/agents", json=asked(agent_url="http://127.0.0.1:4713"))
+        # What its owner said of it is its owner's to change.
+        assert gateway.registry.members("painters") == ("ada",)
+        assert entry.standing.labels == {"team": "art"}
+        taken = await http.post("/agents", json=asked(name="painters"))
+        assert taken.status_code == 409
+
+
+async def test_a_run_that_waits_for_an_agent_goes_on_as_soon_as_it_registers_again(
+    tmp_path: Path,
+) -> None:
+    puppets = Stage()
+    async with (
+        served(tmp_path / "a", driver_for=puppets.driver_for, token=TOKEN) as before,
+        cable(before.listener.port) as link,
+        registering(tmp_path) as (gateway, http),
+    ):
+        await http.post("/agents", json=asked(agent_url=advertise(before, link.url)))
+        run, puppet = await Pair(gateway, puppets, before, "ada").begin()
+        link.unplug()
+        with anyio.fail_after(PATIENCE_S):
+            await link.knocked(3)
+        # It is at another port now, with the log it had.
+        advertise(before, before.base_url)
+        again = await http.post("/agents", json=asked(agent_url=before.base_url))
+        assert again.status_code == 200
+        await puppet.end(RunCompleted())
+        assert (await gateway.ended(run)).status is RunStatus.COMPLETED
 
 
 @pytest.mark.parametrize(

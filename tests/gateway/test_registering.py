@@ -59,6 +59,9 @@ async def test_a_registered_wrapper_is_used_by_its_name_and_again_after_its_rest
             task = await say(gateway, "say hello\nask Go on?\nsay done", tmp_path)
             assert task["status"]["state"] == "TASK_STATE_INPUT_REQUIRED"
             assert await wrapper.stop(signal.SIGTERM) == 0
+        shown = (await gateway.http.get("/registry/ada")).json()
+        assert (shown["kind"], shown["health"]["state"]) == ("enrolled", "stopped")
+        assert (shown["active_runs"], shown["credentials"]) == (1, "stored")
         # It said goodbye: nothing is sent to a port that may be somebody else's by now.
         gone = await say(gateway, "say lost", tmp_path)
         assert gone["status"]["state"] == "TASK_STATE_FAILED"
@@ -70,6 +73,8 @@ async def test_a_registered_wrapper_is_used_by_its_name_and_again_after_its_rest
             del answer["message"]["metadata"]
             said = await gateway.rpc("ada", "SendMessage", answer)
             assert said["result"]["task"]["status"]["state"] == "TASK_STATE_COMPLETED", said
+            shown = (await gateway.http.get("/registry/ada")).json()
+            assert shown["health"]["state"] == "healthy"
             await wrapper.stop(signal.SIGTERM)
         stored = gateway.home.registry.read_text("utf-8")
         log = (Path(elsewhere["A2A_GATEWAY_HOME"]) / "wrappers/ada/passes.json").read_text("utf-8")
