@@ -25,6 +25,7 @@ from gateway.core.messages import Message
 from gateway.dialects.dialect import Call, Said
 from gateway.dialects.items import (
     WAITS,
+    WORKS,
     chosen,
     item_of,
     notes_of,
@@ -60,7 +61,10 @@ class CodexA2aEar:
                 self._open.pop(request.request_id, None)
             elif item.state == WAITS:
                 self._open[request.request_id] = request
-        if self._open and item.state == WAITS:
+        if item.kind == "task" and item.state == WORKS:
+            self._open.clear()  # whatever was asked was answered while nobody listened
+        # One of several is resolved by a state of work, which takes the others back in plain A2A.
+        if self._open and (item.state == WAITS or (theirs and item.state == WORKS)):
             return [item.asking(list(self._open.values()))]
         return [result]
 

@@ -87,6 +87,8 @@ class GeminiEar:
                 self._tool(call)
             if item.state != WAITS:
                 return [item.as_result]
+            if self._open:  # others are open still
+                return [item.asking(list(self._open.values()))]
             return [item.with_status(WORKS, item.message or None)]
         self._error = words(item.metadata.get("error")) or self._error
         return [self._turn(item)]

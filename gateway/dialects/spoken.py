@@ -26,8 +26,10 @@ class Ears:
 
     def __init__(self, pending: Sequence[PendingRequest] = ()) -> None:
         """`pending` is what another process heard it ask, and nobody answered."""
+        # Time limits are the gateway's own: the same request is asked without them.
+        heard = [one.model_copy(update={"expires_at": None, "default": None}) for one in pending]
         self._ears = [
-            one.ear([request for request in pending if _is_of(request, one)]) for one in DIALECTS
+            one.ear([request for request in heard if _is_of(request, one)]) for one in DIALECTS
         ]
 
     def plain(self, result: JsonObject) -> list[JsonObject]:
@@ -59,8 +61,3 @@ def settings(request: CodingRequest, card_name: str, card_extensions: Sequence[s
     """Metadata of a run's first message: what `request` asks, as an agent with this card reads it."""
     speaking = [one for one in DIALECTS if one.spoken_by(card_name, card_extensions)]
     return {key: value for one in speaking for key, value in one.settings(request).items()}
-
-
-def asked(status: JsonObject, metadata: JsonObject) -> list[PendingRequest]:
-    """Nothing: items come in plain words (`Ears`)."""
-    return []

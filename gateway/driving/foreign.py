@@ -22,6 +22,7 @@ from gateway.core.record import Remote
 from gateway.core.server import now
 from gateway.core.status import RunStatus
 from gateway.dialects.dialect import Call
+from gateway.dialects.spoken import Ears
 from gateway.driving.listening import Happening, Listening, Look, Over
 from gateway.driving.reach import Reach
 from gateway.driving.recollection import Known, known_of
@@ -48,6 +49,11 @@ ASKED_AGAIN_POLLS: Final = 6  # about 8 s; who still asks the same did not hear 
 FAREWELL_S: Final = 5.0  # to ask an agent to stop whose run we end
 
 CANCELLED: Final = StatusChanged(status=RunStatus.CANCELLED, reason="cancelled_by_caller")
+
+
+def pause_s(idle: int, first: float, most: float) -> float:
+    """Seconds before an agent is asked again that had nothing new to say `idle` times in a row."""
+    return min(first * 2.0 ** min(idle - 1, DOUBLINGS_MAX), most)
 
 
 class ForeignRun:
@@ -86,6 +92,7 @@ class ForeignRun:
     def _settle(self, translation: Translation, *, repair: str | None = None) -> None:
         """What is known of the run is the start of what it is told by."""
         self._translation = translation
+        self._ears = Ears(self._writer.run.pending)
         self._recording = Recording(self._writer, translation, self._replies, repair=repair)
         self._setbacks = Setbacks(
             self._writer, self._reach, self._streams, translation, self._recording
@@ -169,7 +176,7 @@ class ForeignRun:
         return self._writer.run.terminal
 
     async def _record(self, results: Sequence[JsonObject]) -> None:
-        for result in results:
+        for result in (plain for one in results for plain in self._ears.plain(one)):
             nameless = self._translation.remote.task_id is None
             try:
                 if await self._recording.take(result):
@@ -204,12 +211,11 @@ class ForeignRun:
         if self._search is not None:
             return self._search.source()
         self._idle_polls += 1
-        doublings = min(self._idle_polls - 1, DOUBLINGS_MAX)
         if self._translation.waiting:
-            return self._recovering(min(WATCH_MIN_S * 2**doublings, WATCH_MAX_S))
+            return self._recovering(pause_s(self._idle_polls, WATCH_MIN_S, WATCH_MAX_S))
         if self._idle_polls == ASKED_AGAIN_POLLS:
             self._translation.ask_again()
-        return self._recovering(min(POLL_MIN_S * 2**doublings, POLL_MAX_S))
+        return self._recovering(pause_s(self._idle_polls, POLL_MIN_S, POLL_MAX_S))
 
     async def _again(self, sent: Sent, error: AgentUnreachableError) -> Source | None:
         """Send what the agent cannot have heard of."""

@@ -8,6 +8,7 @@ from typing import Final, TypeGuard
 
 import anyio
 
+from gateway.agents.card import Card
 from gateway.agents.health import State
 from gateway.agents.registry import Registry
 from gateway.errors import AgentLostError, AgentProtocolError, AgentUnreachableError, GatewayError
@@ -58,6 +59,11 @@ class Reach:
         """Where the agent is called now. Raises: GatewayError."""
         return await self._registry.endpoint(self.agent)
 
+    @property
+    def card(self) -> Card | None:
+        """The agent's card as it was last read."""
+        return self._registry.card(self.agent)
+
     async def coding_endpoint(self) -> JsonRpcEndpoint:
         """Where an agent with the coding-run extension is called now. Raises: GatewayError, also
         when its card declares it no more."""
@@ -97,6 +103,8 @@ class Reach:
         self._rounds += 1
         delay_s = min(DELAY_MIN_S * (2 ** (self._rounds - 1) - 1), DELAY_MAX_S)
         asked_s = error.retry_after_s if isinstance(error, AgentUnreachableError) else None
+        if asked_s is not None and down + asked_s > self._patience_s:
+            raise error  # it says itself that it will not be there in time
         await anyio.sleep(max(delay_s, asked_s or 0.0))
 
     async def _looked(self) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from gateway.core.events import StatusChanged
 from gateway.core.life.writer import RunWriter
 from gateway.core.record import Remote
+from gateway.dialects import spoken
 from gateway.driving.outgoing import first_message_id, foreign_first_params
 from gateway.driving.reach import Reach
 from gateway.driving.replies import Manner
@@ -36,6 +37,10 @@ class Starting:
         context = known.context_id if known and known.agent == self._reach.agent else None
         self._base_url = (await self._reach.endpoint()).base_url
         params = foreign_first_params(run, context, self._manner.modes, self._manner.history)
+        if (card := self._reach.card) is not None:
+            own = spoken.settings(run.request, card.name, card.extensions)
+            message = params["message"]
+            message["metadata"] = {**own, **message.get("metadata", {})}
         return Sent(message_id=self.message_id, params=params)
 
     async def mark(self) -> Remote:

@@ -21,12 +21,10 @@ from gateway.core.events import (
     RunStarted,
     StatusChanged,
 )
-from gateway.core.extension import PendingRequest
 from gateway.core.json import JsonObject, as_object, objects
 from gateway.core.messages import Message
 from gateway.core.record import Remote
 from gateway.core.status import STATUS_OF_STATE, TERMINAL, WAITING, RunStatus
-from gateway.dialects import spoken
 from gateway.driving import questions
 from gateway.driving.artifacts import Artifacts, digest, read_parts
 from gateway.driving.recollection import Known, mark_of
@@ -57,7 +55,6 @@ class Translation:
         self._seen = known.said
         self._asked: str | None = known.asked
         self._questions = known.questions
-        self._aside = False  # it asks while it works: a state of work takes nothing back
         self._fresh = False  # the next item is the first that a message brought about
         self._replied = False  # a bare message answered a follow-up
         self._artifacts = Artifacts(known.artifacts)
@@ -79,7 +76,6 @@ class Translation:
         that it brings about may name another task."""
         self._status = RunStatus.RUNNING
         self._fresh = True
-        self._aside = False
         self.awaited = message_id
 
     def found(self) -> None:
@@ -197,13 +193,12 @@ class Translation:
         said = self._said(raw) if raw else []
         if now is None:
             return [*self._start(), *said, self._raw({"status": status})]
-        requests = spoken.asked(status, metadata) if now not in TERMINAL else []
-        if now is RunStatus.QUEUED and not self._started and not said and not requests:
+        if now is RunStatus.QUEUED and not self._started and not said:
             return []
         found = [*self._start(), *said]
-        if requests or now in WAITING:
+        if now in WAITING:
             self._state_name = state
-            return [*found, *self._asks(now, raw, requests)]
+            return [*found, *self._asks(now, raw)]
         if now not in TERMINAL:
             return [*found, *self._works(state, metadata)]
         return [*found, *self._added(self._artifacts.flush()), self._end(now, raw)]
@@ -213,9 +208,7 @@ class Translation:
         moved, self._state_name = state != self._state_name, state
         mark = digest(metadata) if metadata else None
         news, self._about = mark not in (None, self._about), mark or self._about
-        asking = self._aside and self.waiting
-        if not asking:
-            self._status, self._asked, self._replied = RunStatus.RUNNING, None, False
+        self._status, self._asked, self._replied = RunStatus.RUNNING, None, False
         if not (moved or news):
             return []
         extra = {**whereabouts(self.remote), "state": state}
@@ -223,12 +216,13 @@ class Translation:
             extra["metadata"] = metadata
         return [StatusChanged(status=self._standing, extra=extra)]
 
-    def _asks(self, now: RunStatus, raw: JsonObject, requests: list[PendingRequest]) -> list[Event]:
+    def _asks(self, now: RunStatus, raw: JsonObject) -> list[Event]:
         """A question: asked once, however often its state is sent."""
+        requests = questions.listed(read_parts(raw))
         mark = mark_of(raw) if raw else _NO_WORDS
         if requests:
             mark = digest([request.request_id for request in requests])
-        before, self._status = self._status, RunStatus.INPUT_REQUIRED if requests else now
+        before, self._status = self._status, now
         if mark == self._asked:
             if before is self._status:
                 return []
@@ -236,15 +230,13 @@ class Translation:
             self._status = RunStatus.RUNNING
             return [self._replied_end()] if self._replied else []
         self._asked, self._replied = mark, False
-        self._aside = now not in WAITING
         self._questions += 1
         extra = {**self._place.ids, "message": raw or None, "digest": mark}
         text = _text(raw) or (requests[0].text if requests else "the agent waits for input")
         if self._status is RunStatus.AUTH_REQUIRED:
             return [AuthRequired(text=text, extra=extra)]
         seed = f"{self.remote.task_id}\n{mark}\n{self._questions}"
-        requests = requests or questions.listed(read_parts(raw)) or [questions.in_words(text, seed)]
-        pending = [request.to_json() for request in requests]
+        pending = [one.to_json() for one in requests or [questions.in_words(text, seed)]]
         made = self._added(self._artifacts.flush())
         return [*made, InputRequired(text=text, pending=pending, extra=extra)]
 
