@@ -61,6 +61,9 @@ def _given(
         )
     if request_id is None and option is None and answers is None:
         return {"text": text}
+    if answers is not None and answers.lstrip().startswith("["):
+        data = {"responses": options.json_list(answers, "--answers")}
+        return {"input_message": {"parts": [{"type": "data", "data": data}]}}
     if request_id is None:
         if len(known) != 1:
             raise CommandError(

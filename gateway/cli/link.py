@@ -5,6 +5,7 @@ and starting the gateway is the relay's code. It is imported inline, because ano
 ships a package called mcp_bridge, and `doctor` has to be able to say so.
 """
 
+import re
 import time
 from collections.abc import Iterator
 from http.client import HTTPException
@@ -25,6 +26,17 @@ REGISTRY: Final = "/registry"
 ANSWER_S: Final = 60.0  # a registration fetches the agent's card
 RETURN_S: Final = 15.0  # a gateway that is started anew takes 1-3 s; a loaded machine longer
 LOOK_EVERY_S: Final = 0.1
+COMMANDS: Final = {
+    "spawn_run": "a2a-gateway run",
+    "get_run": "a2a-gateway runs show",
+    "poll_events": "a2a-gateway runs tail",
+    "continue_run": "a2a-gateway runs continue",
+    "cancel_run": "a2a-gateway runs cancel",
+    "list_runs (ListTasks)": "a2a-gateway runs list",
+    "list_runs": "a2a-gateway runs list",
+    "get_event_artifact": "a2a-gateway runs artifact",
+}
+_TOOL: Final = re.compile("|".join(map(re.escape, COMMANDS)))
 HIDDEN: Final = (
     "the package mcp_bridge is not a2a-gateway's; uninstall the distribution mcp-bridge and "
     "install a2a-gateway again"
@@ -64,12 +76,11 @@ class Link:
         except (self._exchange.ExchangeError, ValueError) as exc:
             raise LostError(str(exc)) from exc
         if "error" in answer:
-            raise CommandError(str(as_object(answer["error"]).get("message")))
+            raise CommandError(in_commands(str(as_object(answer["error"]).get("message"))))
         result = as_object(answer.get("result"))
         if result.get("isError") or "structuredContent" not in result:
-            raise CommandError(
-                _text(result) or f"{name} gave no answer; the gateway's log says why"
-            )
+            said = in_commands(_text(result))
+            raise CommandError(said or f"{name} gave no answer; the gateway's log says why")
         return as_object(result["structuredContent"])
 
     def came_back(self) -> bool:
@@ -143,6 +154,11 @@ class Link:
             offset = int(piece["offset"]) + int(piece["returned_bytes"])
             if not piece["has_more"]:
                 return
+
+
+def in_commands(text: str) -> str:
+    """What a tool's refusal tells a model to call next, as what a person types."""
+    return _TOOL.sub(lambda found: COMMANDS[found[0]], text)
 
 
 def _read(status: int, content: bytes, method: str, below: str) -> JsonObject:

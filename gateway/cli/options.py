@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, cast
 
 import typer
 
@@ -63,6 +63,17 @@ def json_object(text: str, where: str) -> JsonObject:
         return json.decode_object(text)
     except ValueError as exc:
         raise CommandError(f"{where} is no JSON object", USAGE) from exc
+
+
+def json_list(text: str, where: str) -> list[Any]:
+    """Raises: CommandError."""
+    try:
+        value = json.decode(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, list):
+        raise CommandError(f"{where} is no JSON list", USAGE)
+    return cast("list[Any]", value)
 
 
 def read_file(path: Path) -> str:

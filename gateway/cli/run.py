@@ -161,7 +161,7 @@ class _Foreground:
                     return self._end(status)
                 if not screen.person_there():
                     return self._left_waiting()
-                self._following.ask(self._progress.say)
+                self._ask()
             except KeyboardInterrupt:
                 self._progress.stop()
                 if not self._goes_on():
@@ -170,6 +170,13 @@ class _Foreground:
                 return self._left_waiting()
             finally:
                 self._progress.stop()
+
+    def _ask(self) -> None:
+        """What is refused is said and asked again, unless it was settled elsewhere meanwhile."""
+        try:
+            self._following.ask(self._progress.say)
+        except CommandError as exc:
+            self._progress.say(f"not taken: {plain.line(str(exc))}")
 
     def _tell(self, event: JsonObject) -> None:
         if self._shown == "json":

@@ -178,7 +178,7 @@ async def test_a_run_goes_by_the_end_of_its_id_and_by_its_beginning_when_that_is
 async def test_a_run_that_is_not_there_is_one_line_and_a_next_step(said: str, shell: Desk) -> None:
     done = await shell.do("runs", "show", said)
     assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
-    assert "list_runs" in done.err or "runs list" in done.err
+    assert "a2a-gateway runs list" in done.err
 
 
 async def test_a_tail_starts_where_it_is_told(shell: Desk) -> None:
@@ -209,6 +209,16 @@ async def test_several_requests_are_told_apart(shell: Desk) -> None:
         done = await shell.do("runs", "answer", run_id, request, "--answers", '{"answer": "yes"}')
         assert done.code == 0, done.err
     assert "A? yes" in (await shell.do("runs", "tail", "-f", run_id)).out
+
+
+async def test_several_requests_are_answered_at_once(shell: Desk) -> None:
+    run_id = await shell.asks("open ask A?\nopen ask B?\nwait")
+    both = [{"request_id": f"question-{n}", "answers": {"answer": str(n)}} for n in (1, 2)]
+    done = await shell.do("runs", "answer", run_id, "--answers", json.encode(both))
+    assert done.code == 0, done.err
+    told = (await shell.do("runs", "tail", "-f", run_id)).out
+    assert "A? 1" in told
+    assert "B? 2" in told
 
 
 async def test_an_answer_that_does_not_fit_is_refused_in_one_line(shell: Desk) -> None:

@@ -80,6 +80,19 @@ async def test_credentials_that_are_missing_are_waited_for(shell: Desk) -> None:
         assert await person.ended() == 0
 
 
+async def test_a_question_that_was_answered_elsewhere_meanwhile_is_no_end(shell: Desk) -> None:
+    async with shell.terminal("run", "scripted", "ask Name?\nlisten\nsay over") as person:
+        await person.until("run ")
+        run_id = person.seen[:36]
+        await person.until("Name?:")
+        assert (await shell.do("runs", "answer", run_id, "--text", "Grace")).code == 0
+        person.type("Ada" + ENTER)
+        await person.until("not taken: ")
+        assert (await shell.do("runs", "continue", run_id, "go on")).code == 0
+        await person.until("over")
+        assert await person.ended() == 0
+
+
 # -- Ctrl+C --------------------------------------------------------------------------------------
 
 
