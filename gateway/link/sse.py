@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 MAX_EVENT: Final = 64 * 1024 * 1024  # bytes; an endless line must not become our memory
+LINE_COST: Final = 64  # bytes of memory a line takes beside its text; an event may have many
 
 
 class EventTooLargeError(ValueError):
@@ -30,14 +31,15 @@ class EventReader:
 
     limit: int = MAX_EVENT
     _partial: list[bytes] = field(default_factory=list[bytes])
-    _size: int = 0
+    _size: int = 0  # of the line that is not complete
+    _held: int = 0  # of the event's lines so far
     _data: list[bytes] = field(default_factory=list[bytes])
     _id: str | None = None
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """Raises: EventTooLargeError."""
         self._size += len(chunk)
-        if self._size > self.limit:
+        if self._size + self._held > self.limit:
             raise EventTooLargeError
         self._partial.append(chunk)
         if b"\n" not in chunk:
@@ -46,7 +48,7 @@ class EventReader:
         *lines, rest = b"".join(self._partial).split(b"\n")
         self._partial = [rest]
         events = [event for line in lines if (event := self._line(line)) is not None]
-        self._size = len(rest) + sum(map(len, self._data))
+        self._size = len(rest)
         return events
 
     def _line(self, line: bytes) -> ServerSentEvent | None:
@@ -57,6 +59,7 @@ class EventReader:
         value = value.removeprefix(b" ")
         if name == b"data":
             self._data.append(value)
+            self._held += len(value) + LINE_COST
         elif name == b"id":
             self._id = value.decode(errors="replace")
         return None
@@ -65,5 +68,5 @@ class EventReader:
         event = None
         if self._data:
             event = ServerSentEvent(data=b"\n".join(self._data), id=self._id)
-        self._data, self._id = [], None
+        self._data, self._id, self._held = [], None, 0
         return event
