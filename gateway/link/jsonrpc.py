@@ -99,7 +99,8 @@ class JsonRpcEndpoint:
             told = as_object(decode(text).get("error"))
         except ValueError:
             raise error from None
-        raise refusal(self.agent, method, told) if told.get("code") else error
+        # A code in words is no JSON-RPC error: the server refused before it looked at the call.
+        raise refusal(self.agent, method, told) if isinstance(told.get("code"), int) else error
 
     def _result(self, method: str, number: int, text: bytes) -> JsonObject:
         try:
