@@ -13,7 +13,7 @@ import anyio
 
 from gateway.core.errors import CoreError, NotSteerableError, RunEndedError
 from gateway.core.events import StatusChanged
-from gateway.core.extension import Answer
+from gateway.core.extension import ABORT, Answer
 from gateway.core.json import JsonObject
 from gateway.core.life.restored import whole_requests
 from gateway.core.life.writer import RunWriter
@@ -249,7 +249,11 @@ class ForeignRun:
     async def answer(self, answers: Sequence[Answer], message: Message) -> None:
         """Record the answers (the agent would not) and say them."""
         await self._ready.wait()
-        await self._replies.answer(answers, message)
+        if any(answer.choice == ABORT for answer in answers):
+            await self._replies.stop(answers, message)
+            await self.cancel()
+        else:
+            await self._replies.answer(answers, message)
 
     async def steer(self, message: Message) -> None:
         """Only a run that waits for a login takes a message: the retry. Raises: NotSteerableError."""

@@ -103,12 +103,25 @@ class Replies:
     async def answer(self, answers: Sequence[Answer], message: Message) -> None:
         """Record the answers (the agent would not) and say them, in the agent's dialect or in
         words. Raises: AnswerRefusedError, InvalidInputError, RunEndedError."""
+        await self._tell(self._asked(answers), answers, message, how="answered")
+
+    async def stop(self, answers: Sequence[Answer], message: Message) -> None:
+        """Record answers that stop the run; its cancel is what the agent is told.
+
+        Raises: AnswerRefusedError, RunEndedError.
+        """
+        run = self._writer.run
+        ids = [request.request_id for request in self._asked(answers)]
+        resolved = resolutions(run, ids, how="answered", by=run.principal)
+        await self._record(follow_up(message), None, *resolved)
+
+    def _asked(self, answers: Sequence[Answer]) -> list[PendingRequest]:
+        """What is answered. Raises: AnswerRefusedError."""
         open_ = {item.request_id: item for item in self._writer.run.pending}
         gone = [one.request_id for one in answers if one.request_id not in open_]
         if gone:
             raise AnswerRefusedError("request_gone", f"no request {gone[0]!r} is pending any more")
-        requests = [open_[one.request_id] for one in answers]
-        await self._tell(requests, answers, message, how="answered")
+        return [open_[one.request_id] for one in answers]
 
     async def _tell(
         self,
