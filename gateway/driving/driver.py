@@ -38,6 +38,7 @@ class AgentDriver:
     """One run at whatever agent it is for."""
 
     def __init__(self, run: Run, registry: Registry, *, patience_s: float) -> None:
+        self._placed = run.remote is not None  # before this process: it may have been sent
         self._known = run.remote is not None and run.remote.task_id is not None
         self._run_id = run.id
         self._registry = registry
@@ -183,5 +184,5 @@ class AgentDriver:
         """
         if self._way is not None:
             await self._way.cancel()
-        elif not self._known:
+        elif not self._placed:
             self._approach.cancel()
