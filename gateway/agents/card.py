@@ -42,6 +42,18 @@ class Card:
         return spoken and URI in self.extensions
 
 
+def split_card_url(url: str) -> tuple[str, str | None]:
+    """The agent's URL and the card's path behind it, of a URL that names the card itself; any other
+    URL as it is, with None."""
+    for path in (CARD_PATH, OLD_CARD_PATH):
+        if url.endswith(path):
+            return url.removesuffix(path), path
+    head, slash, last = url.rpartition("/")
+    if last.endswith(".json") and "://" in head:
+        return head, slash + last
+    return url, None
+
+
 def read_card(agent: str, base_url: str, text: bytes) -> Card:
     """The card of the agent registered at `base_url`. Raises: AgentCardError."""
     try:

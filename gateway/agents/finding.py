@@ -5,11 +5,13 @@ Knows cards and links; nothing of who is registered.
 
 from dataclasses import dataclass
 
+import httpx
+
 from gateway.agents.card import CARD_PATH, OLD_CARD_PATH, Card, read_card
 from gateway.core.extension import URI
 from gateway.dialects import spoken
 from gateway.errors import AgentCardError, AgentProtocolError
-from gateway.link.client import Link
+from gateway.link.client import Document, Link
 from gateway.link.endpoint import JSONRPC, V03, Endpoint
 from gateway.link.jsonrpc import JsonRpcEndpoint
 from gateway.link.old import OldEndpoint
@@ -33,20 +35,43 @@ async def find_card(
 
     Raises: AgentUnreachableError, AgentUnauthorizedError, AgentProtocolError, AgentCardError.
     """
-    try:
-        document = await link.fetch(base_url + path, etag=etag)
-    except AgentProtocolError as exc:
-        if exc.status != 404 or path != CARD_PATH:
-            raise
+    places = [path, OLD_CARD_PATH] if path == CARD_PATH else [path]
+    missing: AgentProtocolError | None = None
+    for place in places:
         try:
-            document = await link.fetch(base_url + OLD_CARD_PATH, etag=etag)
-        except AgentProtocolError:
-            what = "there is none (HTTP 404); give its path as agent_card_path if it lies elsewhere"
-            raise AgentCardError(link.agent, base_url + path, what) from exc
+            document = await link.fetch(base_url + place, etag=etag)
+        except AgentProtocolError as exc:
+            if missing is None and exc.status != 404:
+                raise
+            missing = missing or exc
+        else:
+            return _found(link, base_url, document)
+    if path == CARD_PATH and (found := await _at_the_root(link, base_url)) is not None:
+        return found
+    what = "there is none (HTTP 404); give its path as agent_card_path if it lies elsewhere"
+    raise AgentCardError(link.agent, base_url + path, what) from missing
+
+
+def _found(link: Link, base_url: str, document: Document | None) -> Found | None:
     if document is None:
         return None
     card = read_card(link.agent, base_url, document.body)
     return Found(card=card, etag=document.etag, cache_control=document.cache_control)
+
+
+async def _at_the_root(link: Link, base_url: str) -> Found | None:
+    """The card at the root of the host, when it leads to this very URL: who was given the URL that
+    is called, and not the agent's, means that agent."""
+    root = str(httpx.URL(base_url).copy_with(raw_path=b"/")).rstrip("/")
+    if root == base_url:
+        return None
+    try:
+        found = _found(link, root, await link.fetch(root + CARD_PATH))
+    except (AgentProtocolError, AgentCardError):
+        return None
+    if found is None or found.card.interface.url.rstrip("/") != base_url:
+        return None
+    return found
 
 
 def endpoint_for(link: Link, base_url: str, card: Card) -> Endpoint:

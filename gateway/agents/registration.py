@@ -6,17 +6,24 @@ Pure. Knows no card and no connection.
 import hashlib
 import re
 from collections.abc import Collection
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias, cast
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from gateway.agents.card import CARD_PATH
+from gateway.agents.card import CARD_PATH, split_card_url
 from gateway.agents.logins import SECRET_MAX, VALUE, is_reference
 from gateway.core.addresses import forbidden, literal
 from gateway.core.errors import InvalidInputError
 from gateway.core.extension import LABELS_MAX, LabelKey, LabelValue, describe
-from gateway.core.json import JsonObject
+from gateway.core.json import JsonObject, as_object
 
 NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"  # it stands in paths
 URL_MAX: Final = 2000  # characters
@@ -71,6 +78,16 @@ class Described(BaseModel):
     history_length: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
     blocking: bool | None = None
     accepted_output_modes: Modes = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _card_itself(cls, value: object) -> object:
+        """People copy the URL of the card as often as the agent's: both name one agent."""
+        given = as_object(value)
+        if not isinstance(url := given.get("agent_url"), str) or "agent_card_path" in given:
+            return cast("object", value)
+        base, path = split_card_url(url)
+        return given if path is None else {**given, "agent_url": base, "agent_card_path": path}
 
     @field_validator("agent_url")
     @classmethod
