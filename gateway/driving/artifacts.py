@@ -161,7 +161,7 @@ class Artifacts:
         self._done[name] = "" if held.rest else now
         if not held.rest:
             self._keep(name, whole, held.size)
-        if before == now:
+        if before == now and not held.rest:
             return []
         self._told += 1
         if self._told > ARTIFACTS_MAX:

@@ -83,6 +83,7 @@ class ForeignRun:
         )
         self._settle(Translation(writer.run.remote or Remote(agent=reach.agent)))
         self._starting = Starting(writer, reach, manner)
+        self._approach = anyio.CancelScope()  # while a message cannot be brought to the agent
         self._idle_polls = 0
         self._sent: Sent | None = None  # and not reacted to yet
         self._search: Search | None = None  # for what was sent, its answer being lost
@@ -222,7 +223,8 @@ class ForeignRun:
         first = self._translation.remote.task_id is None
         if first:
             await self._starting.unmark()
-        await self._reach.lost(error)
+        with anyio.CancelScope() as self._approach:
+            await self._reach.lost(error)
         if first and self._cancel_untold:
             await self._writer.emit(CANCELLED)
             return None
@@ -266,6 +268,7 @@ class ForeignRun:
     async def cancel(self) -> None:
         """Ask the agent to stop; again and again, while it cannot be asked."""
         self._cancel_untold = True
+        self._approach.cancel()
         task_id = self._translation.remote.task_id
         if task_id is None or not self._ready.is_set():
             return  # its send is in flight; it is cancelled as soon as it has a name

@@ -171,3 +171,18 @@ async def test_a_restarted_gateway_says_a_cancel_again(tmp_path: Path) -> None:
             ended = await gateway.ended(run)
         gone.set()
     assert ended.status is RunStatus.CANCELLED
+
+
+async def test_a_run_whose_agent_takes_nothing_yet_is_cancelled_at_once(tmp_path: Path) -> None:
+    script = Script({"SendStreamingMessage": Broken(503), "GetTask": task("WORKING")})
+    async with playing(script) as agent, house(tmp_path) as gateway:
+        # Once there was an agent that answered; now it says that it is busy.
+        script.parts["SendStreamingMessage"] = [{"task": task("COMPLETED")}]
+        await gateway.ended(await gateway.spawn(await gateway.agent(agent.base_url)))
+        script.parts["SendStreamingMessage"] = Broken(503)
+        run = await gateway.spawn(await gateway.agent(agent.base_url))
+        await script.called("SendStreamingMessage", 2)
+        await gateway.tasks.cancel(ME, run.id)
+        ended = await gateway.ended(run)
+    assert ended.status is RunStatus.CANCELLED
+    assert script.count("CancelTask") == 0

@@ -434,3 +434,27 @@ async def test_an_agent_that_sends_without_end_is_told_to_stop(
         ended = await gateway.ended(run)
         await script.called("CancelTask")
     assert (ended.status, reason_of(ended)) == (RunStatus.FAILED, "agent_flood")
+
+
+# -- how it is said ------------------------------------------------------------------------------
+
+
+async def test_every_message_says_which_history_and_modes_are_wanted(tmp_path: Path) -> None:
+    script = Script(
+        {
+            "SendStreamingMessage": turns(ASKS, [{"task": task("WORKING")}]),
+            "GetTask": task("COMPLETED"),
+        }
+    )
+    async with playing(script) as agent, house(tmp_path) as gateway:
+        config = {"history_length": 7, "accepted_output_modes": ["text/plain"], "blocking": False}
+        name = await gateway.agent(agent.base_url, **config)
+        run = await gateway.spawn(name)
+        await gateway.waiting(run)
+        await gateway.say(run, user_text("m-2", "this"))
+        await gateway.ended(run)
+    sent = [params for method, params in script.calls if method == "SendStreamingMessage"]
+    wanted = {"historyLength": 7, "acceptedOutputModes": ["text/plain"]}
+    assert [params["configuration"] for params in sent] == [wanted, wanted]
+    asked = [params for method, params in script.calls if method == "GetTask"]
+    assert asked[0] == {"id": "t-1", "historyLength": 7}
