@@ -107,7 +107,7 @@ async def _made(name: str, check: Check, exam: Exam, within_s: float, note: Foun
                 async for finding in findings:
                     note(finding)
     except TimeoutError:
-        reason = f"no end within {within_s:.0f} s"
+        reason = f"no end within {within_s:g} s"
         note(failed(name, reason, "answer sooner, or give it more time with --patience"))
     except GatewayError as exc:
         unreachable = isinstance(exc, AgentUnreachableError)
