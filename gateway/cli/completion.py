@@ -6,6 +6,7 @@ that completes prints no errors.
 
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final
 
 from gateway.cli import plain
@@ -55,4 +56,5 @@ def _names(ctx: Any) -> list[str]:
 
 
 def _link(ctx: Any) -> Link:
-    return Link(ctx.params.get("home"), start=False)
+    home = ctx.params.get("home")
+    return Link(None if home is None else Path(home), start=False)

@@ -1,23 +1,20 @@
 """`a2a-gateway run`: a run started and followed in the foreground, its answer alone on stdout.
 
-Knows no tool's work: it asks, tells, and turns the end into an exit code.
+Knows how a run is asked for; how it is followed is `foreground`.
 """
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import typer
 
-from gateway.cli import asking, completion, options, plain, portrait, references, screen
-from gateway.cli.asking import LaterError
-from gateway.cli.errors import DETACHED, ENDS, EXIT_CODES, NEEDS_INPUT, USAGE, CommandError
-from gateway.cli.following import Following
+from gateway.cli import completion, options, references, screen
+from gateway.cli.errors import DETACHED, EXIT_CODES, USAGE, CommandError
+from gateway.cli.foreground import Foreground, Shown
 from gateway.cli.link import Link
 from gateway.cli.options import HomeOption, LinesOption, NoStartOption
-from gateway.cli.plain import objects, string
-from gateway.cli.progress import Progress
-from gateway.core import json
+from gateway.cli.plain import string
 from gateway.core.json import JsonObject, as_object
 
 HELP: Final = f"""Start a run and follow it: progress on stderr, the answer alone on stdout.
@@ -29,8 +26,6 @@ how to answer. Ctrl+C offers to cancel the run, to leave it, or to go on.
 With --json: spawn_run's answer, then every event, then the whole run, one JSON object a line.
 
 {EXIT_CODES}"""
-
-Shown = Literal["json", "structured", "answer"]  # on stdout
 
 
 def run(  # noqa: PLR0913 - each is an option
@@ -106,7 +101,7 @@ def run(  # noqa: PLR0913 - each is an option
     if as_json:
         screen.out().json(spawned)
     shown: Shown = "json" if as_json else "answer" if schema is None else "structured"
-    raise typer.Exit(_Foreground(link, spawned, shown, quiet=quiet).code())
+    raise typer.Exit(Foreground(link, spawned, shown, quiet=quiet).code())
 
 
 def _prompt(words: list[str] | None, file: Path | None) -> str:
@@ -134,108 +129,3 @@ def _agent(said: str, settings: JsonObject) -> dict[str, Any]:
     config = {key: value for key, value in settings.items() if value is not None}
     config |= as_object(found.get("backend_config"))
     return {**found, "backend_config": config or None}
-
-
-class _Foreground:
-    """One run at a terminal or in a script, from its start to an exit code."""
-
-    def __init__(self, link: Link, spawned: JsonObject, shown: Shown, *, quiet: bool) -> None:
-        self._link = link
-        self._id = string(spawned["run_id"])
-        self._name = plain.line(string(spawned["agent_name"]))
-        self._shown: Shown = shown
-        self._quiet = quiet or shown == "json"
-        self._progress = Progress(screen.err(), quiet=self._quiet)
-        self._following = Following(link, self._id, self._tell)
-        self._leaving = False
-
-    def code(self) -> int:
-        if not self._quiet:
-            self._progress.say(f"run {self._id} ({self._name})")
-        while True:
-            try:
-                self._progress.start()
-                status = self._following.until_still()
-                self._progress.stop()
-                if status in ENDS:
-                    return self._end(status)
-                if not screen.person_there():
-                    return self._left_waiting()
-                self._ask()
-            except KeyboardInterrupt:
-                self._progress.stop()
-                if not self._goes_on():
-                    return self._detached()
-            except LaterError:
-                return self._left_waiting()
-            finally:
-                self._progress.stop()
-
-    def _ask(self) -> None:
-        """What is refused is said and asked again, unless it was settled elsewhere meanwhile."""
-        try:
-            self._following.ask(self._progress.say)
-        except CommandError as exc:
-            self._progress.say(f"not taken: {plain.line(str(exc))}")
-
-    def _tell(self, event: JsonObject) -> None:
-        if self._shown == "json":
-            screen.out().json(event)
-        self._progress.tell(event)
-
-    def _goes_on(self) -> bool:
-        """What the person wants after Ctrl+C; a second one leaves at once."""
-        if self._leaving or not screen.person_there():
-            return False
-        try:
-            wish = asking.with_run()
-            if wish == "cancel":
-                self._leaving = True  # whoever presses it again does not want to wait
-                self._link.tool("cancel_run", run_id=self._id)
-        except (KeyboardInterrupt, LaterError):
-            return False
-        return wish != "detach"
-
-    def _end(self, status: str) -> int:
-        whole = self._following.whole()
-        if self._shown == "json":
-            screen.out().json(whole)
-        elif status == "completed":
-            _print_answer(as_object(whole.get("result")), self._shown)
-        else:
-            # Told already, unless quiet; a script that reads stderr finds it in the last line.
-            error = as_object(whole.get("error"))
-            why = plain.line(string(error.get("message")) or string(whole.get("summary")), 400)
-            reason = f" ({plain.line(string(error['reason']))})" if error.get("reason") else ""
-            self._progress.say(f"a2a-gateway: run {self._id} {status}: {why}{reason}")
-        return ENDS[status]
-
-    def _left_waiting(self) -> int:
-        whole = self._following.whole()
-        if self._shown == "json":
-            screen.out().json(whole)
-        for request in objects(whole.get("pending")):
-            for one in portrait.pending(whole, request):
-                self._progress.say(one)
-        if not whole.get("pending"):
-            self._progress.say(f"log in, then: a2a-gateway runs answer {self._id} --text done")
-        self._progress.say(f"a2a-gateway: run {self._id} waits for an answer")
-        return NEEDS_INPUT
-
-    def _detached(self) -> int:
-        self._progress.say(
-            f"run {self._id} goes on: a2a-gateway runs tail -f {self._id} follows it, "
-            f"a2a-gateway runs cancel {self._id} stops it"
-        )
-        return DETACHED
-
-
-def _print_answer(result: JsonObject, shown: Shown) -> None:
-    """The whole answer; in the form of the schema where one was given."""
-    if "structured_output" in result and (
-        shown == "structured" or not result.get("final_response")
-    ):
-        screen.out().raw((json.encode(result["structured_output"]) + "\n").encode())
-        return
-    text = string(result.get("final_response"))
-    screen.out().raw(json.utf8(text if text.endswith("\n") else text + "\n"))

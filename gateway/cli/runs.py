@@ -15,6 +15,7 @@ import typer
 from gateway.cli import answers, completion, options, plain, portrait, screen
 from gateway.cli.errors import DETACHED, ENDS, EXIT_CODES, USAGE, CommandError
 from gateway.cli.following import Following, whole_run
+from gateway.cli.foreground import Foreground, Shown
 from gateway.cli.link import Link
 from gateway.cli.narration import Narrator
 from gateway.cli.options import CwdOption, HomeOption, JsonOption, LinesOption, NoStartOption
@@ -135,6 +136,23 @@ def tail(
         for request in objects(found.get("pending")):
             for line in portrait.pending(found, request):
                 screen.err().say(line)
+
+
+@app.command()
+def attach(
+    run: RunName,
+    after: Annotated[int, typer.Option(min=0, help="Events after this number only.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    cwd: CwdOption = None,
+    home: HomeOption = None,
+    no_start: NoStartOption = False,
+    as_json: LinesOption = False,
+) -> None:
+    """Follow a run as `run` does: its questions asked here, its answer alone on stdout."""
+    link = Link(home, start=not no_start)
+    found = find_run(link, run, cwd)
+    shown: Shown = "json" if as_json else "answer"
+    raise typer.Exit(Foreground(link, found, shown, quiet=quiet, after=after).code())
 
 
 def _teller(*, brief: bool) -> Any:

@@ -140,6 +140,16 @@ async def test_a_session_goes_on(shell: Desk) -> None:
     assert len(listed.json["runs"]) == 2
 
 
+async def test_a_run_started_by_a_run_s_agent_is_its_child(shell: Desk) -> None:
+    parent = await shell.spawn("hang")
+    inside = Desk(environment={**shell.environment, "A2A_GATEWAY_RUN": parent}, folder=shell.folder)
+    child = await inside.spawn("say done")
+    assert (await shell.do("runs", "show", child, "--json")).json["parent_run_id"] == parent
+    listed = (await shell.do("runs", "list", "--parent", parent, "--json")).json["runs"]
+    assert [run["run_id"] for run in listed] == [child]
+    assert (await shell.do("runs", "cancel", parent)).code == 0
+
+
 # -- runs ----------------------------------------------------------------------------------------
 
 

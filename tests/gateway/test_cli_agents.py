@@ -41,6 +41,7 @@ async def test_an_agent_is_added_shown_used_and_removed(shell: Desk, far: Launch
     assert "streaming, coding-run" in shown.out
     assert "skill     scripted" in shown.out
     assert (await shell.do("run", "one", "say from afar")).out == "from afar\n"
+    assert (await shell.do("run", far.ready["base_url"], "say by URL")).out == "by URL\n"
     assert "one\tregistered\thealthy\t0\t\t" in (await shell.do("agents", "list")).out
     assert (await shell.do("agents", "check", "one")).code == 0
     assert (await shell.do("agents", "remove", "one")).out == "agent one was removed\n"

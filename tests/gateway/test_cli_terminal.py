@@ -150,6 +150,15 @@ async def test_ctrl_c_ends_a_tail(shell: Desk) -> None:
     await shell.do("runs", "cancel", run_id)
 
 
+async def test_a_run_that_was_left_is_followed_again_and_asks_there(shell: Desk) -> None:
+    run_id = await shell.spawn("say begun\nask Name?")
+    async with shell.terminal("runs", "attach", run_id) as person:
+        await person.until("begun")
+        await person.until("Name?:")
+        person.type("Ada" + ENTER)
+        assert await person.ended() == 0
+
+
 # -- answering a run that was left ---------------------------------------------------------------
 
 
