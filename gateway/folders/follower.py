@@ -97,11 +97,15 @@ class Follower:
     # -- the thread ------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        try:
-            while not self._over.is_set():
+        while not self._over.is_set():
+            try:
                 self._round()
-        except Exception:
-            logger.exception("run folders are written no more; runs go on")
+            except Exception:
+                # A mistake of ours costs the folders of these runs, until they move again.
+                logger.exception("some run folders were not written; runs go on")
+                self._due.clear()
+                self._pause(BUSY_S)
+                self._gathered.woken.set()
 
     def _round(self) -> None:
         self._wait()
@@ -194,6 +198,7 @@ class Follower:
                 return None  # the folder is not on this machine
             return self._troubles.failed(folder, run_id, exc)
         except BlockingIOError:
+            self._projection.forget(run_id)
             return BUSY_S
         except (OSError, SourceError, ValueError) as exc:
             self._projection.forget(run_id)

@@ -116,11 +116,12 @@ class Projection:
                     self._check(run, journal)
                     known = _Known(position=journal.position)
                     self._known[run.id] = known
+                known.session_due = known.session_due or moved.session
                 wrote = self._write_events(moved, folder, journal)
                 known.position = journal.position
             if wrote and known.position.seq < run.last_seq:
                 return 0.0
-            left = self._write_documents(moved, folder, known, now=now)
+            left = self._write_documents(run, folder, known, now=now)
         if run.terminal:
             self._known.pop(run.id, None)
         elif len(self._known) > KNOWN_MAX:
@@ -170,10 +171,9 @@ class Projection:
     # -- documents -------------------------------------------------------------------------------
 
     def _write_documents(
-        self, moved: Moved, folder: Directory, known: _Known, *, now: bool
+        self, run: Run, folder: Directory, known: _Known, *, now: bool
     ) -> float | None:
-        run, at = moved.run, time.monotonic()
-        known.session_due |= moved.session
+        at = time.monotonic()
         if known.session_due:
             self._write_session(run)
             known.session_due = False

@@ -1,5 +1,6 @@
 """Run folders: the files of the contract, beside the log and never in its way."""
 
+import errno
 import logging
 import os
 import re
@@ -28,8 +29,8 @@ from gateway.core.extension import CodingRequest, Profile
 from gateway.core.json import JsonObject
 from gateway.core.record import Run
 from gateway.folders import follower as following
-from gateway.folders import gathered, troubles
-from gateway.folders.directory import Directory
+from gateway.folders import gathered, journal, projection, troubles
+from gateway.folders.directory import Directory, write_all
 from gateway.folders.follower import Follower, run_folders
 from gateway.folders.payload_files import file_bases
 from mcp_bridge.views import event_view
@@ -438,6 +439,40 @@ async def test_a_folder_that_cannot_be_written_is_told_of_once_and_written_when_
             await anyio.lowlevel.checkpoint()
     await here.agrees(first)
     await here.agrees(second)
+
+
+async def test_a_full_disk_leaves_no_torn_line_behind(
+    here: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(troubles, "FIRST_S", 0.02)
+    left = iter(range(3))
+
+    def write(descriptor: int, content: bytes) -> None:
+        if next(left, None) is not None:
+            os.write(descriptor, content[: len(content) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_all(descriptor, content)
+
+    monkeypatch.setattr(journal, "write_all", write)
+    run = await here.play(*[AgentMessage(text=str(n)) for n in range(50)])
+    with anyio.fail_after(PATIENCE_S):
+        while not (here.folder(run) / "run.json").exists():
+            await here.written()
+            await anyio.lowlevel.checkpoint()
+    await here.agrees(run)
+
+
+async def test_a_mistake_in_writing_one_run_does_not_end_the_others(
+    here: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> bytes:
+        raise TypeError("no such thing")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(projection, "run_document", broken)
+        await here.play()
+    run = await here.play()
+    await here.agrees(run)
 
 
 async def test_a_disk_that_hangs_holds_up_no_run(
