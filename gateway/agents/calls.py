@@ -11,7 +11,14 @@ from typing import Final
 from gateway.agents.card import CARD_PATH
 from gateway.agents.entry import Entry, Known
 from gateway.agents.finding import endpoint_for, find_card
-from gateway.agents.logins import Variable, bearer, read_headers, read_secret, wrapper_token
+from gateway.agents.logins import (
+    Variable,
+    bearer,
+    is_reference,
+    read_headers,
+    read_secret,
+    wrapper_token,
+)
 from gateway.agents.registration import Described, Registration
 from gateway.core.secrets import Mask, is_secret_name
 from gateway.errors import AgentUnreachableError, GatewayError
@@ -112,7 +119,7 @@ class Calls:
         return Link(agent=entry.name, client=client, headers=headers), base_url
 
     def _headers(self, registration: Registration) -> dict[str, str]:
-        given = read_headers(registration.headers, self._variable)
+        given = self._given(registration)
         if registration.auth_token is not None:
             token = read_secret(registration.auth_token, self._variable, "auth_token")
             self._mask.add(token)
@@ -129,7 +136,15 @@ class Calls:
         """
         if registration.auth_token is not None:
             self._mask.add(read_secret(registration.auth_token, self._variable, "auth_token"))
-        self._learn(read_headers(registration.headers, self._variable))
+        self._learn(self._given(registration))
+
+    def _given(self, registration: Described) -> dict[str, str]:
+        """Its headers; what stood behind a reference is a secret, whatever its header's name."""
+        given = read_headers(registration.headers, self._variable)
+        for name, text in registration.headers.items():
+            if is_reference(text):
+                self._mask.add(given[name])
+        return given
 
     def _learn(self, headers: Mapping[str, str]) -> None:
         for name, value in headers.items():

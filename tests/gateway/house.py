@@ -15,6 +15,7 @@ from gateway.core.extension import CodingRequest
 from gateway.core.json import JsonObject
 from gateway.core.messages import Message, user_text
 from gateway.core.record import Run
+from gateway.core.secrets import Mask
 from gateway.core.server import task_server
 from gateway.core.status import WAITING
 from gateway.core.tasks import Tasks
@@ -98,11 +99,13 @@ async def house(
     home, clients = Home(folder), Clients()
     child = {**(environment or {}), "A2A_GATEWAY_HOME": str(home.path)}
     launcher = Launcher(home, environment=child, timeout_s=PATIENCE_S, idle_exit_s=idle_exit_s)
-    registry = Registry(home, clients, launcher, local=local, variable=dict(variables or {}).get)
+    mask, variable = Mask(), dict(variables or {}).get
+    registry = Registry(home, clients, launcher, local=local, variable=variable, mask=mask)
     try:
         async with task_server(
             database=home.database,
             driver_for=lambda run: AgentDriver(run, registry, patience_s=patience_s),
+            mask=mask,
         ) as tasks:
             yield House(tasks=tasks, registry=registry, launcher=launcher, home=home)
     finally:

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from gateway.agents.registration import Registration, name_for
 from gateway.core import json
@@ -122,14 +122,19 @@ async def test_headers_are_given_by_reference_too(gateway: House, tmp_path: Path
     heard: list[str | None] = []
 
     async def rpc(request: Request) -> Response:
-        heard.append(request.headers.get("x-key"))
-        return Response(status_code=400)
+        heard.append(key := request.headers.get("x-who"))
+        error = {"code": -32603, "message": f"your key is {key}"}
+        number = json.decode_object(await request.body())["id"]
+        return JSONResponse({"jsonrpc": "2.0", "id": number, "error": error})
 
     (tmp_path / "key").write_text("from-a-file\n", encoding="ascii")
     async with liar(rpc) as agent:
         reference = f"file:{tmp_path}/key"
-        name = await resolve(gateway, agent_url=agent.base_url, headers={"X-Key": reference})
-        await gateway.ended(await gateway.spawn(name))
+        name = await resolve(gateway, agent_url=agent.base_url, headers={"X-Who": reference})
+        run = await gateway.ended(await gateway.spawn(name))
+        assert run.error is not None
+        assert "your key is" in run.error.message
+        assert "from-a-file" not in run.error.message, "whatever the header is called"
     assert heard == ["from-a-file"]
     assert b"from-a-file" not in gateway.home.registry.read_bytes()
 
