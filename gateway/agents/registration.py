@@ -6,7 +6,7 @@ Pure. Knows no card and no connection.
 import hashlib
 import re
 from collections.abc import Collection
-from typing import Annotated, Final, Literal, TypeAlias, cast
+from typing import Annotated, Final, Literal, TypeAlias
 
 import httpx
 from pydantic import (
@@ -85,7 +85,7 @@ class Described(BaseModel):
         """People copy the URL of the card as often as the agent's: both name one agent."""
         given = as_object(value)
         if not isinstance(url := given.get("agent_url"), str) or "agent_card_path" in given:
-            return cast("object", value)
+            return value
         base, path = split_card_url(url)
         return given if path is None else {**given, "agent_url": base, "agent_card_path": path}
 
