@@ -91,7 +91,8 @@ class NameTakenError(GatewayError):
 
 class AgentUnreachableError(GatewayError):
     """`sent` tells whether the request may have reached the agent before the link failed,
-    `retry_after_s` how long the agent itself asks to wait; `noted`: the agent's health knows."""
+    `silent` that nothing came on a link that stands, `retry_after_s` how long the agent itself asks
+    to wait; `noted`: the agent's health knows."""
 
     code = "agent_unreachable"
 
@@ -102,6 +103,7 @@ class AgentUnreachableError(GatewayError):
         why: str,
         *,
         sent: bool = False,
+        silent: bool = False,
         retry_after_s: float | None = None,
     ) -> None:
         super().__init__(
@@ -109,6 +111,7 @@ class AgentUnreachableError(GatewayError):
             "check that it runs there, then start a new run"
         )
         self.sent = sent
+        self.silent = silent
         self.retry_after_s = retry_after_s
         self.noted = False
         self._said = (agent, url, why)

@@ -47,7 +47,9 @@ class Setbacks:
         agent had not reacted to. Raises: GatewayError, what ends the run."""
         task_id = self._translation.remote.task_id
         if isinstance(error, AgentUnreachableError):
-            await self._lost(error)
+            # Silence is no failure: whether the agent is there, its task will show.
+            if task_id is None or not error.silent:
+                await self._lost(error)
         elif (end := self._translation.replied) is not None:
             await self._recording.emit([end])
         elif not isinstance(error, AgentRefusedError) or task_id is None:

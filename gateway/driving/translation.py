@@ -192,7 +192,8 @@ class Translation:
         raw = as_object(status.get("message"))
         said = self._said(raw) if raw else []
         if now is None:
-            return [*self._start(), *said, self._raw({"status": status})]
+            news, self._state_name = state != self._state_name or said, state
+            return [*self._start(), *said, self._raw({"status": status})] if news else []
         if now is RunStatus.QUEUED and not self._started and not said:
             return []
         found = [*self._start(), *said]

@@ -236,7 +236,9 @@ class Link:
                     piece = await anext(pieces, None)
             except TimeoutError as exc:
                 why = f"silent for {patience_s:.0f} s"
-                raise AgentUnreachableError(self.agent, str(response.url), why, sent=True) from exc
+                raise AgentUnreachableError(
+                    self.agent, str(response.url), why, sent=True, silent=True
+                ) from exc
             if piece is None:
                 return
             yield piece

@@ -280,6 +280,29 @@ async def test_an_answer_may_become_a_task_of_its_own_in_the_same_context(tmp_pa
 # -- breaking off --------------------------------------------------------------------------------
 
 
+async def test_a_silent_stream_is_no_failure_of_its_agent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Servers without pings are silent for hours: each minute of it counted as a failure, which the
+    # agent's health showed and its other runs waited for.
+    monkeypatch.setattr("gateway.link.client.SILENCE_S", 0.05)
+    gone = anyio.Event()
+    script = Script(
+        {
+            "SendStreamingMessage": lambda _: until(gone, {"task": task("WORKING")}),
+            "GetTask": turns(task("WORKING"), task("WORKING"), task("COMPLETED")),
+            "SubscribeToTask": lambda _: until(gone, {"task": task("WORKING")}),
+        }
+    )
+    async with playing(script) as agent, house(tmp_path) as gateway:
+        run = await started(gateway, agent.base_url)
+        ended = await gateway.ended(run)
+        gone.set()
+        state = gateway.registry.state(run.agent)
+    assert ended.status is RunStatus.COMPLETED
+    assert state == "healthy"
+
+
 async def test_an_agent_without_get_task_is_followed_by_its_stream(tmp_path: Path) -> None:
     script = Script(
         {

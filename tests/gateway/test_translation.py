@@ -73,6 +73,11 @@ def test_a_state_nobody_knows_is_kept_raw() -> None:
     assert found[-1].extra["raw"] == {"status": {"state": "TASK_STATE_DREAMING"}}
 
 
+def test_a_state_nobody_knows_is_kept_once_however_often_it_is_polled() -> None:
+    read = translation()
+    assert len(types(read, task("DREAMING"), task("DREAMING"), task("DREAMING"))) == 2
+
+
 def test_an_item_nobody_knows_is_kept_raw() -> None:
     [kept] = translation().read({"telegram": {"stop": True}})
     assert kept.extra["raw"] == {"telegram": {"stop": True}}
