@@ -15,6 +15,7 @@ from gateway.core import json
 from gateway.core.json import JsonObject, as_object
 
 WAIT_MS: Final = 20_000
+QUEUED_MS: Final = 1000  # between looks at the place in a queue, which is no event
 EVENTS: Final = 1000  # a page
 # A run that waits for an answer is told at once, so a follower has to pause by itself.
 PAUSE_S: Final = 0.5
@@ -25,11 +26,15 @@ Tell = Callable[[JsonObject], None]
 class Following:
     """One run, from an event on. `tell` gets each event once, in order."""
 
-    def __init__(self, link: Link, run_id: str, tell: Tell, *, after: int = 0) -> None:
+    def __init__(
+        self, link: Link, run_id: str, tell: Tell, *, after: int = 0, queued: Tell | None = None
+    ) -> None:
+        """`queued` gets the run again and again while it has not begun."""
         self._link = link
         self.run_id = run_id
         self._tell = tell
         self._after = after
+        self._queued = queued
         self._answered: set[str] = set()
 
     def page(self, wait_ms: int = WAIT_MS) -> JsonObject:
@@ -61,9 +66,13 @@ class Following:
 
     def until_still(self) -> str:
         """The status in which the run has ended or waits for somebody, all its events told."""
+        wait_ms = QUEUED_MS
         while True:
-            page = self.page()
+            page = self.page(wait_ms)
             status = string(page["status"])
+            wait_ms = QUEUED_MS if status == "queued" else WAIT_MS
+            if status == "queued" and self._queued is not None:
+                self._queued(self.whole())
             if page["has_more"] or not (status in ENDS or status in WAITING):
                 continue
             if status in ENDS or self._open(page):

@@ -31,7 +31,9 @@ class Foreground:
         self._shown: Shown = shown
         self._quiet = quiet or shown == "json"
         self._progress = Progress(screen.err(), quiet=self._quiet)
-        self._following = Following(link, self._id, self._tell, after=after)
+        self._following = Following(
+            link, self._id, self._tell, after=after, queued=self._progress.queued
+        )
         self._leaving = False
 
     def code(self) -> int:

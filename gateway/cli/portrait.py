@@ -50,7 +50,8 @@ def whole(run: JsonObject, now: datetime) -> list[str]:
     return [*told, *_outcome(run)]
 
 
-def _state(run: JsonObject, now: datetime) -> list[str]:
+def status_of(run: JsonObject) -> str:
+    """The status, and what is to be known beside it."""
     status = plain.line(string(run.get("status")))
     if place := run.get("queue_place"):
         status += f", place {place} in the queue"
@@ -58,10 +59,14 @@ def _state(run: JsonObject, now: datetime) -> list[str]:
         status += f", after run {plain.line(turn)} of its session"
     if run.get("cancel_requested_at") is not None:
         status += ", a cancel was asked for"
+    return status
+
+
+def _state(run: JsonObject, now: datetime) -> list[str]:
     role = string(run.get("role"))
     told = [
         ("run", plain.line(string(run.get("run_id")))),
-        ("status", status),
+        ("status", status_of(run)),
         ("name", plain.line(string(run.get("agent_name")))),
         ("agent", agent_of(run) + (f" ({plain.line(role)})" if role else "")),
         ("parent", plain.line(string(run.get("parent_run_id")))),

@@ -6,8 +6,8 @@ Knows no gateway. The clock is drawn only where stderr is a terminal.
 import time
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli import plain
-from gateway.cli.narration import Narrator
+from gateway.cli import plain, portrait
+from gateway.cli.narration import WORD, Narrator
 from gateway.cli.screen import Screen
 from gateway.core.json import JsonObject
 
@@ -37,6 +37,13 @@ class Progress:
             entry = self._narrator.entry(event)
             if entry is not None:
                 self._screen.tell(entry)
+
+    def queued(self, run: JsonObject) -> None:
+        """Where the run stands in the queue, said when that changes."""
+        doing = portrait.status_of(run)
+        if doing != self._doing and not self._quiet:
+            self._screen.say(f"{'queue':<{WORD}} {doing}", "dim")
+        self._doing = doing
 
     def say(self, text: str) -> None:
         """A safe line, told even when quiet: somebody has to act on it."""

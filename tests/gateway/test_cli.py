@@ -140,6 +140,17 @@ async def test_a_session_goes_on(shell: Desk) -> None:
     assert len(listed.json["runs"]) == 2
 
 
+async def test_a_run_that_has_to_wait_says_for_what(shell: Desk) -> None:
+    first = (await shell.do("run", "--json", "--quiet", "scripted", "ask A?")).lines[0]
+    session, run_id = first["session_id"], first["run_id"]
+    async with shell.terminal("run", "--session", session, "scripted", "say mine") as person:
+        await person.until("place 1 in the queue")
+        await person.until(f"after run {run_id}")
+        assert (await shell.do("runs", "answer", run_id, "--text", "go")).code == 0
+        await person.until("mine")
+        assert await person.ended() == 0
+
+
 async def test_a_run_started_by_a_run_s_agent_is_its_child(shell: Desk) -> None:
     parent = await shell.spawn("hang")
     inside = Desk(environment={**shell.environment, "A2A_GATEWAY_RUN": parent}, folder=shell.folder)

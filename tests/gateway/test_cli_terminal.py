@@ -192,3 +192,15 @@ async def test_a_terminal_is_told_no_escape_sequence_of_an_agent(
         assert person.everything.count(TITLE) == 0
         assert C1 not in person.everything
         assert REVERSED not in person.everything
+
+
+async def test_colours_are_for_terminals_that_want_them(shell: Desk) -> None:
+    await shell.do("run", "-q", "scripted", "fail it broke")
+    async with shell.terminal("runs", "list") as person:
+        await person.until("RUN")
+        assert await person.ended() == 0
+        assert "\x1b[1m" in person.everything
+    plain = Desk(environment={**shell.environment, "NO_COLOR": "1"}, folder=shell.folder)
+    async with plain.terminal("runs", "tail", "agent1") as person:
+        assert await person.ended() == 0
+        assert "\x1b[3" not in person.everything

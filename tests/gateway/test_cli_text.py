@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.cli import options, plain, portrait
+from gateway.cli import agents, options, plain, portrait
 from gateway.cli.errors import CommandError
 from gateway.cli.narration import BRIEF_LINES, EVENT_WORDS, Narrator
 from gateway.core import json
@@ -291,6 +291,19 @@ def test_a_record_of_hostile_texts_is_shown_in_safe_lines() -> None:
     run["error"], run["result"] = {"message": HOSTILE}, {"final_response": HOSTILE}
     shown = "\n".join([*portrait.whole(run, NOW), *portrait.row(run, NOW)])
     assert plain.safe(shown) == shown
+
+
+def test_an_agent_of_hostile_texts_is_shown_in_safe_lines() -> None:
+    keys = ("name", "kind", "url", "card_path", "pool", "credentials")
+    agent: JsonObject = dict.fromkeys(keys, HOSTILE)
+    agent["labels"], agent["enabled"] = {HOSTILE: HOSTILE}, False
+    agent["health"] = dict.fromkeys(("state", "checked_at", "error", "retry_at"), HOSTILE)
+    skill = dict.fromkeys(("id", "name", "description"), HOSTILE)
+    card = dict.fromkeys(("name", "description", "version", "protocol", "binding"), HOSTILE)
+    agent["card"] = {**card, "skills": [skill], "extensions": [HOSTILE]}
+    shown = "\n".join(agents.portrait(agent, NOW))
+    assert plain.safe(shown) == shown
+    assert shown.count("owned") >= 15
 
 
 # -- options -------------------------------------------------------------------------------------
