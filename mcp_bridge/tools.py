@@ -91,7 +91,7 @@ class Runs:
 
     async def get_run(self, arguments: GetRun) -> WholeRun:
         run = await find_run(self._tasks, self._principal, arguments)
-        whole = views.whole_run(run, self._tasks.queue_state(run.id))
+        whole = views.whole_run(run, await self._tasks.queued(run))
         if pages.size(whole) > arguments.max_bytes and run.status is RunStatus.COMPLETED:
             await self._shorten_result(run, whole)
         return pages.clip(whole, arguments.max_bytes)

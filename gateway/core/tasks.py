@@ -29,7 +29,7 @@ from gateway.core.messages import Message
 from gateway.core.outcomes import EventPage, Sent
 from gateway.core.record import Run, Session
 from gateway.core.starting import First, Starting
-from gateway.core.status import WAITING
+from gateway.core.status import WAITING, RunStatus
 from gateway.core.store.entry import PayloadSlice, Recorded
 from gateway.core.store.listing import RunPage, RunQuery
 from gateway.core.store.log import RunLog
@@ -184,6 +184,14 @@ class Tasks:
         """Where a queued run stands: its place, and the run whose end it waits for; None when it
         is not waiting for its turn here."""
         return self._supervisor.queue_state(run_id)
+
+    async def queued(self, run: Run) -> Queued | None:
+        """The same, and of a run that was handed on, its place at the agent's own server."""
+        here = self._supervisor.queue_state(run.id)
+        if here is not None or run.status is not RunStatus.QUEUED:
+            return here
+        place = await self._supervisor.place(run.id)
+        return None if place is None else Queued(place=place)
 
     def place(self, run_id: str) -> int | None:
         """A queued run's place, 1 is next; None when it is not waiting for its turn here."""

@@ -10,8 +10,9 @@ from urllib.parse import quote
 
 from gateway.core import events
 from gateway.core.events import Event, MessageAdded, RunStarted, StatusChanged
+from gateway.core.extension import URI
 from gateway.core.face.cards import JSONRPC_PATH
-from gateway.core.json import JsonObject
+from gateway.core.json import JsonObject, as_object
 from gateway.core.record import Remote
 from gateway.core.redact import Payload
 from gateway.core.status import TASK_STATES, RunStatus
@@ -53,3 +54,15 @@ async def payloads(
         mime = str(ref.get("mime") or "text/plain")
         found.append(Payload(pointer=pointer, mime=mime, content=content))
     return found
+
+
+def facts_of(task: JsonObject) -> JsonObject:
+    """What the agent's server says of a task's log and of where it stands."""
+    return as_object(as_object(task.get("metadata")).get(URI))
+
+
+async def place_of(endpoint: JsonRpcEndpoint, task_id: str) -> int | None:
+    """Where a task stands in the agent's queue; None when it does not. Raises: GatewayError."""
+    task = await endpoint.call("GetTask", {"id": task_id, "historyLength": 0})
+    place = facts_of(task).get("queue_place")
+    return place if isinstance(place, int) else None

@@ -176,6 +176,10 @@ class AgentDriver:
             raise NotSteerableError(self._run_id, "its agent has not taken it up yet")
         return self._way
 
+    async def place(self) -> int | None:
+        """Its place at an agent of ours that lets it wait."""
+        return await self._way.place() if isinstance(self._way, ExtensionRun) else None
+
     async def cancel(self) -> None:
         """A run that was never sent ends at once; any other when its agent says so.
 

@@ -23,7 +23,7 @@ from gateway.core.life.writer import RunWriter
 from gateway.core.messages import Message
 from gateway.core.record import Remote
 from gateway.core.status import IllegalTransitionError
-from gateway.driving.copies import copied, payloads
+from gateway.driving.copies import copied, facts_of, payloads, place_of
 from gateway.driving.outgoing import (
     answer_message,
     first_params,
@@ -45,6 +45,7 @@ from gateway.link.jsonrpc import JsonRpcEndpoint
 
 CANCEL_TELL_S: Final = 2.0  # our servers answer a cancel when the run has ended, at most 5 s
 DRAIN_S: Final = 0.5  # the agent's server ends a stream right behind its run's last event
+PLACE_S: Final = 1.0  # for a look at the agent's queue, which somebody waits for
 SAY_TRIES: Final = 3  # of an answer or steer; the request_key makes repeating it harmless
 
 # What the agent's server refuses a follow-up with, and what that is here.
@@ -141,7 +142,7 @@ class ExtensionRun:
     async def _skip_to_last(self) -> None:
         """The agent keeps no events as old as ours: say which are lost, go on with its last."""
         endpoint = await self._reach.coding_endpoint()
-        facts = _facts(await endpoint.call("GetTask", {"id": self._remote.task_id}))
+        facts = facts_of(await endpoint.call("GetTask", {"id": self._remote.task_id}))
         last = facts.get(LAST_SEQ_KEY)
         if not isinstance(last, int) or last <= self._remote.src_seq:
             raise AgentLostError(endpoint.agent, f"lost the events of {self._remote.task_id}")
@@ -193,7 +194,7 @@ class ExtensionRun:
         known = self._remote
         if known.task_id not in (None, task_id):
             raise self._wrong(endpoint, f"task {task_id!r}")
-        facts = _facts(task)
+        facts = facts_of(task)
         remote = replace(
             known,
             task_id=task_id,
@@ -252,6 +253,14 @@ class ExtensionRun:
             else:
                 return
 
+    async def place(self) -> int | None:
+        """Where the run stands in the agent's queue; None when it does not, or cannot say soon."""
+        place: int | None = None
+        if self._remote.task_id is not None:
+            with anyio.move_on_after(PLACE_S), suppress(GatewayError):
+                place = await place_of(await self._reach.coding_endpoint(), self._remote.task_id)
+        return place
+
     async def cancel(self) -> None:
         """Forward the cancel; while the agent cannot be reached it waits for the next stream."""
         self._cancel_wanted = True
@@ -279,15 +288,10 @@ async def _drain(stream: AsyncGenerator[list[JsonObject], None]) -> None:
             pass
 
 
-def _facts(task: JsonObject) -> JsonObject:
-    """What the agent's server says of the task's log."""
-    return as_object(as_object(task.get("metadata")).get(URI))
-
-
 def _refusal(run_id: str, exc: AgentRefusedError) -> CoreError:
     reason = exc.reason or ""
     if reason in _ANSWER_CODES:
         return AnswerRefusedError(reason, exc.text)
     if reason in ("not_steerable", "run_ended", "cancel_pending"):
-        return NotSteerableError(run_id, exc.text)
+        return NotSteerableError(run_id, exc.text.rpartition("takes no message now: ")[2])
     return exc

@@ -97,6 +97,7 @@ async def served(
     check: Callable[[CodingRequest], None] | None = None,
     prefix: str = "",
     max_body: int = 4 * 1024 * 1024,
+    capacity: int | None = None,
 ) -> AsyncGenerator[Served]:
     """A face that answers on loopback until the block ends."""
     listener = Listener()
@@ -110,7 +111,10 @@ async def served(
     )
     face = Face(agent=AGENT, card=card, prefix=prefix, check=check)
     async with task_server(
-        database=folder / "runs.db", driver_for=driver_for, screen=Screen(loopback=True)
+        database=folder / "runs.db",
+        driver_for=driver_for,
+        screen=Screen(loopback=True),
+        capacity=capacity,
     ) as tasks:
         app = FaceApp(tasks, face, [health_route("test", "1.2.3")])
         guarded = Guard(app, token=token, max_body=max_body)

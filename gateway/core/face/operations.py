@@ -19,6 +19,7 @@ from gateway.core.face.push import PushConfigs, as_json, read_create, read_page,
 from gateway.core.face.snapshot import Spoken
 from gateway.core.face.spoken import recall
 from gateway.core.json import JsonObject
+from gateway.core.life.slots import Queued
 from gateway.core.messages import to_wire
 from gateway.core.outcomes import Sent
 from gateway.core.record import Result, Run
@@ -120,10 +121,17 @@ class Operations:
         """The A2A task of a run, complete: what was split off its events is read back."""
         length = HISTORY_DEFAULT if history is None else history
         told = await recall(self.tasks, [run], length=length, artifacts=artifacts)
-        return await self._printed(caller, run, told[run.id], length, artifacts)
+        queued = await self.tasks.queued(run) if caller.extended else None
+        return await self._printed(caller, run, told[run.id], length, artifacts, queued)
 
     async def _printed(
-        self, caller: Caller, run: Run, spoken: list[Spoken], length: int, artifacts: bool
+        self,
+        caller: Caller,
+        run: Run,
+        spoken: list[Spoken],
+        length: int,
+        artifacts: bool,
+        queued: Queued | None = None,
     ) -> list[bytes]:
         pieces: list[bytes] = []
         pace = Pace()
@@ -133,16 +141,16 @@ class Operations:
             history_length=length,
             artifacts=artifacts,
             log_id=self.tasks.log.log_id if caller.extended else None,
-            standing=None if run.terminal or not caller.extended else self._standing(run),
+            standing=None if run.terminal or not caller.extended else self._standing(run, queued),
         ):
             pieces.append(piece)
             if pace.over(len(piece)):
                 await pace.rest()
         return pieces
 
-    def _standing(self, run: Run) -> JsonObject:
+    def _standing(self, run: Run, queued: Queued | None) -> JsonObject:
         """What is computed beside an active run's status."""
-        queued = self.tasks.queue_state(run.id)
+        queued = queued or self.tasks.queue_state(run.id)
         return self.tasks.liveness(run).to_json() | ({} if queued is None else queued.to_json())
 
     # -- the unary operations --------------------------------------------------------------------

@@ -6,7 +6,7 @@ come one at a time, a cancel may overtake one that hangs.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from gateway.core.extension import Answer
 from gateway.core.life.writer import RunWriter
@@ -57,6 +57,15 @@ class Driver(Protocol):
 
     async def cancel(self) -> None:
         """Ask the agent to stop; returns when it was asked. The end comes as an event."""
+        ...
+
+
+@runtime_checkable
+class Distant(Protocol):
+    """A driver whose agent's own server may let a run wait for its turn."""
+
+    async def place(self) -> int | None:
+        """The run's place there, 1 is next; None when it does not wait, or nothing can be heard."""
         ...
 
 

@@ -23,7 +23,7 @@ from gateway.core.errors import (
 from gateway.core.events import Event, RunFailed, StatusChanged
 from gateway.core.life import endings
 from gateway.core.life.deadline import Deadline
-from gateway.core.life.driver import Driver
+from gateway.core.life.driver import Distant, Driver
 from gateway.core.life.follow_ups import Did, FollowUps
 from gateway.core.life.restored import ends_of_open, whole_requests
 from gateway.core.life.writer import RunWriter
@@ -160,6 +160,10 @@ class Owner:
     def _moved(self, status: RunStatus) -> None:
         self._deadline.moved(status)
         self._on_change(self)
+
+    async def place(self) -> int | None:
+        """The place of a run that waits for its turn at its agent's own server."""
+        return await self._driver.place() if isinstance(self._driver, Distant) else None
 
     # -- follow-ups ------------------------------------------------------------------------------
 

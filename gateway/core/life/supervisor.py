@@ -130,6 +130,11 @@ class Supervisor:
         """Where a queued run stands; None for one that is not waiting for its turn here."""
         return self._slots.state(run_id)
 
+    async def place(self, run_id: str) -> int | None:
+        """The place of a run that waits for its turn at its agent's own server."""
+        owner = self._owners.get(run_id)
+        return None if owner is None else await owner.place()
+
     async def message(
         self, run_id: str, message: Message, principal: str, key: RequestKey | None
     ) -> Did:
