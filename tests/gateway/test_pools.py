@@ -18,6 +18,7 @@ from gateway.core import json
 from gateway.core.errors import CoreError
 from gateway.core.events import AgentMessage, RunCompleted
 from gateway.core.extension import URI
+from gateway.core.json import JsonObject
 from gateway.core.record import Run
 from gateway.core.status import RunStatus
 from tests.core.faces import served
@@ -295,3 +296,41 @@ async def test_a_gateway_that_is_killed_as_it_sends_asks_the_same_member_again(
         assert len(ada.keys) == 2
         assert ada.keys[0] == ada.keys[1]
         assert bob.keys == []
+
+
+async def test_a_pool_is_spawned_into_by_its_name_and_holds_local_agents_too(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    environment["A2A_GATEWAY_LOCAL_AGENTS"] = '["scripted"]'
+    async with sdk_agent(Executor()) as far, started(environment) as gateway:
+        await gateway.http.patch("/registry/scripted", json={"pool": POOL})
+        body = {"name": "far", "agent_url": far.base_url, "pool": POOL}
+        assert (await gateway.http.post("/registry", json=body)).status_code == 201
+        asked: JsonObject = {
+            "backend": "remote_a2a",
+            "role": "worker",
+            "cwd": str(tmp_path),
+            "session_mode": "new",
+            "prompt": "say hello",
+            "backend_config": {"agent": POOL},
+        }
+        places: set[str] = set()
+        for _ in range(2):
+            run_id = (await gateway.ask("spawn_run", **asked))["run_id"]
+            with anyio.fail_after(PATIENCE_S):
+                while (run := await gateway.ask("get_run", run_id=run_id))["status"] != "completed":
+                    await gateway.ask("poll_events", run_id=run_id, wait_s=5)
+            places.add(run["remote_ref"]["agent_name"])
+        assert places == {"far", "scripted"}
+        card = (await gateway.http.get(f"/agents/{POOL}/.well-known/agent-card.json")).json()
+        assert card["supportedInterfaces"][0]["url"].startswith(f"{gateway.url}/agents/{POOL}/")
+        for name in ("far", "scripted"):
+            await gateway.http.patch(f"/registry/{name}", json={"enabled": False})
+        refused = (await gateway.ask("spawn_run", **asked))["refused"]
+        assert "no agent of pool 'painters' takes runs now" in refused
+        unknown: JsonObject = {**asked, "backend_config": {"agent": "nobody"}}
+        assert (
+            "no agent 'nobody' is registered"
+            in (await gateway.ask("spawn_run", **unknown))["refused"]
+        )
+        await gateway.stop()
