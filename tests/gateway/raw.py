@@ -55,7 +55,7 @@ class Call:
         await self.answer(self.wrapped(result), "200 OK", "Content-Type: application/json")
 
     def wrapped(self, result: object) -> bytes:
-        number = json.decode_object(self.body)["id"]
+        number = json.decode_object(self.body).get("id")
         return json.dump({"jsonrpc": "2.0", "id": number, "result": result})
 
     async def stream(self, *results: object, protocol: str = "HTTP/1.1") -> None:
