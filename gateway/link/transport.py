@@ -17,6 +17,9 @@ from gateway.core.addresses import Screen
 from gateway.link.connection import Connection
 
 IDLE_CONNECTIONS: Final = 20  # kept open for the next request
+# Some agents (Gemini CLI's) abort what a request brought about when its client closes the
+# connection, also long after the response. Servers close idle ones themselves after 5 s or so.
+PARKED_S: Final = 60.0
 
 
 class Transport(httpx.AsyncBaseTransport):
@@ -35,6 +38,7 @@ class Transport(httpx.AsyncBaseTransport):
         self._keep_s = keep_s
         self._loop = asyncio.get_running_loop()
         self._idle: deque[Connection] = deque()
+        self._parked: deque[Connection] = deque()  # too old for another request
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         connection = self._kept()
@@ -51,10 +55,13 @@ class Transport(httpx.AsyncBaseTransport):
         return httpx.Response(status, headers=headers, stream=body)
 
     def _kept(self) -> Connection | None:
-        """An idle connection, the one used last; those that are too old are closed."""
+        """An idle connection, the one used last; those that are too old are left to the other
+        side to close."""
         now = self._loop.time()
+        while self._parked and (self._parked[0].closed or now - self._parked[0].since > PARKED_S):
+            self._parked.popleft().abort()
         while self._idle and (self._idle[0].closed or now - self._idle[0].since > self._keep_s):
-            self._idle.popleft().abort()
+            self._parked.append(self._idle.popleft())
         while self._idle:
             connection = self._idle.pop()
             if not connection.spoken_to:
@@ -100,8 +107,8 @@ class Transport(httpx.AsyncBaseTransport):
             connection.abort()
 
     async def aclose(self) -> None:
-        while self._idle:
-            self._idle.pop().abort()
+        while left := self._idle or self._parked:
+            left.pop().abort()
 
 
 class _Body(httpx.AsyncByteStream):

@@ -18,7 +18,7 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def client(talk: Talk) -> AsyncGenerator[httpx.AsyncClient, None]:
+async def client(talk: Talk, *, keep_s: float = 60.0) -> AsyncGenerator[httpx.AsyncClient, None]:
     """A client of a server that says on each connection what `talk` does."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -31,7 +31,7 @@ async def client(talk: Talk) -> AsyncGenerator[httpx.AsyncClient, None]:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    transport = Transport(ssl.create_default_context(), keep_s=60.0)
+    transport = Transport(ssl.create_default_context(), keep_s=keep_s)
     async with httpx.AsyncClient(transport=transport, base_url=url, timeout=None) as made:
         with anyio.fail_after(20):
             yield made
@@ -177,3 +177,27 @@ async def test_a_port_nobody_listens_at_is_a_connect_error() -> None:
         async with httpx.AsyncClient(transport=transport) as http:
             with pytest.raises(httpx.ConnectError):
                 await http.get(f"http://127.0.0.1:{held.getsockname()[1]}/")
+
+
+async def test_a_connection_too_old_for_another_request_is_left_to_the_server_to_close() -> None:
+    # Gemini CLI's server aborts the turn behind a request when its client closes the connection,
+    # also after the response: every question that waited longer than keep_s was gone.
+    closed: list[str] = []
+    served = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal served
+        served += 1
+        name = f"connection {served}"
+        while True:
+            try:
+                await reader.readuntil(b"\r\n\r\n")
+            except asyncio.IncompleteReadError:
+                closed.append(name)
+                return
+            writer.write(OK + b"Content-Length: 2\r\n\r\nok")
+
+    async with client(talk, keep_s=-1.0) as http:
+        for _ in range(3):
+            await http.get("/")
+        assert (served, closed) == (3, [])
