@@ -17,7 +17,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from gateway.core import json, messages
-from gateway.core.extension import CodingRequest
+from gateway.core.extension import CodingRequest, Parent
 from gateway.core.messages import user_text
 from gateway.core.status import RunStatus
 from gateway.core.store import schema
@@ -143,6 +143,7 @@ def _runs(dice: random.Random, number: int, total: int, active: int) -> Iterator
                 "status": status,
                 "cwd": folder,
                 "nickname": f"agent{names[folder]}",
+                "parent_id": f"parent-{n // 100}" if n % 10 == 0 else None,
                 "last_seq": 0 if status == "queued" else counts[n],
             },
         )
@@ -178,7 +179,8 @@ def _made(dice: random.Random, at: int, facts: Row) -> _Made:
     }
     names = ("agent", "backend", "cwd", "nickname")
     labels = _labels(dice)
-    request = CodingRequest(cwd=run["cwd"], role=run["role"], labels=labels or None)
+    parent = Parent(run_id=run["parent_id"]) if run["parent_id"] else None
+    request = CodingRequest(cwd=run["cwd"], role=run["role"], labels=labels or None, parent=parent)
     place = {"principal": PRINCIPAL, "created_at": at, "run_id": run_id}
     key = {"scope": f"{PRINCIPAL}\n{run['agent']}", "key": f"key-{at}", "digest": "0" * 64}
     return _Made(

@@ -58,6 +58,10 @@ NEWEST: Final[dict[str, tuple[RunQuery, Test]]] = {
     "cwd": (RunQuery(cwd=FOLDER), lambda r: r.request.cwd == FOLDER),
     "role": (RunQuery(role="worker"), lambda r: r.request.role == "worker"),
     "nickname": (RunQuery(nickname="agent2"), lambda r: r.nickname == "agent2"),
+    "parent": (
+        RunQuery(parent_id="parent-2"),
+        lambda r: r.request.parent is not None and r.request.parent.run_id == "parent-2",
+    ),
     "status": (RunQuery(statuses=(FAILED,)), lambda r: r.status is FAILED),
     "statuses": (
         RunQuery(statuses=(FAILED, QUEUED, RUNNING)),
