@@ -11,7 +11,15 @@ from a2a.server.events import EventQueue
 from a2a.server.request_handlers import DefaultRequestHandler
 from a2a.server.routes import create_agent_card_routes, create_jsonrpc_routes
 from a2a.server.tasks import InMemoryTaskStore, TaskUpdater
-from a2a.types import AgentCapabilities, AgentCard, AgentInterface, Message, Part, Role
+from a2a.types import (
+    AgentCapabilities,
+    AgentCard,
+    AgentInterface,
+    Message,
+    Part,
+    Role,
+    TaskState,
+)
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -63,6 +71,18 @@ class Executor(AgentExecutor):
         await updater.requires_input(
             message=updater.new_agent_message([Part(text="Which colour?")])
         )
+
+    async def do_ticks(self, updater: TaskUpdater, text: str) -> None:
+        """`ticks N`: as many messages, and an artifact with each fifth."""
+        await updater.start_work()
+        for number in range(1, int(text.split()[1]) + 1):
+            said = updater.new_agent_message([Part(text=f"tick {number}")])
+            await updater.update_status(TaskState.TASK_STATE_WORKING, message=said)
+            if number % 5 == 0:
+                made = [Part(text=f"made {number}")]
+                await updater.add_artifact(made, artifact_id=f"a-{number}", last_chunk=True)
+            await anyio.sleep(0.01)
+        await updater.complete(message=updater.new_agent_message([Part(text="all ticked")]))
 
     async def do_fail(self, updater: TaskUpdater, text: str) -> None:
         await updater.failed(message=updater.new_agent_message([Part(text="out of paint")]))

@@ -374,6 +374,36 @@ async def test_an_answer_that_does_not_fit_is_asked_for_once_more(tmp_path: Path
     assert "taskId" not in repair
 
 
+@pytest.mark.parametrize("found", [True, False])
+async def test_a_better_answer_that_was_asked_for_before_a_kill_is_looked_for(
+    tmp_path: Path, found: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.driving.search.LOOKS_S", (0.0, 0.05))
+    silent = anyio.Event()
+    first = {"task": task("COMPLETED", said("four", "m-1"))}
+    script = Script({"SendStreamingMessage": turns([first], lambda _: until(silent))})
+
+    def better(params: Json) -> Json:
+        kept = script.heard()[1:] if found else []
+        made = {**task("COMPLETED", said('{"n": 4}', "m-2"), history=kept), "id": "t-2"}
+        return made if "id" in params else {"tasks": [made, first["task"]]}
+
+    script.parts |= {"GetTask": better, "ListTasks": better}
+    async with playing(script) as agent:
+        async with house(tmp_path) as gateway:
+            run = await started(gateway, agent.base_url, output_schema=SCHEMA)
+            await script.called("SendStreamingMessage", 2)
+        async with house(tmp_path) as gateway:
+            ended = await gateway.ended(run)
+        silent.set()
+    if found:
+        assert ended.result is not None
+        assert ended.result.structured_output == {"n": 4}
+    else:
+        assert reason_of(ended) == "schema_mismatch"
+    assert script.count("SendStreamingMessage") == 2
+
+
 @pytest.mark.parametrize("second", [[{"task": {**task("COMPLETED"), "id": "t-2"}}], Refusal(-1)])
 async def test_who_cannot_give_what_was_asked_for_failed(tmp_path: Path, second: Any) -> None:
     first = [{"task": task("COMPLETED", said("four", "m-1"))}]
