@@ -4,7 +4,7 @@ Pure: values in, JSON out. The names of files and keys are a contract (`runs/<ru
 run and session documents are camelCase, events are as `poll_events` shows them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from gateway.core import json, messages, redact
@@ -85,25 +85,31 @@ class EventLines:
     def __init__(self, run: Run) -> None:
         ids = {"run_id": run.id, "session_id": run.context_id, "backend": run.backend}
         self._ids = json.encode(ids)[1:-1] + ',"type":"'
+        self._second = (-1, "")  # unix seconds, and how a time within it begins
 
-    def lines(self, events: Iterable[Recorded]) -> bytes:
-        """Events, each with a newline behind it. Their data goes as it was stored; only the files
-        of what was split off are added. 0.6 us an event."""
+    def lines(self, events: Sequence[Recorded]) -> tuple[bytes, bool]:
+        """Events, each with a newline behind it, and whether something was split off one of them.
+
+        Their data goes as it was stored; only the files of what was split off are added.
+        """
         text = self._joined(events)
-        if HAS_REFS in text:
-            text = self._joined(_with_paths(event) for event in events)
+        if split := HAS_REFS in text:
+            text = self._joined([_with_paths(event) for event in events])
         if not text.isascii():
             text = text.translate(_LINE_ENDS)
-        return text.encode()
+        return text.encode(), split
 
-    def _joined(self, events: Iterable[Recorded]) -> str:
-        ids = self._ids
-        return "".join(
-            [
-                '{"seq":%d,"ts":"%s",%s%s","data":%s}\n' % (seq, iso(ts), ids, type_, data)  # noqa: UP031  # a third faster than an f-string
-                for seq, ts, type_, _, data in events
-            ]
-        )
+    def _joined(self, events: Sequence[Recorded]) -> str:
+        # Formatted by `%`, the second's text kept: 0.4 us an event, half of an f-string with `iso`.
+        ids, lines = self._ids, list[str]()
+        second, begin = self._second
+        for seq, ts, type_, _, data in events:
+            if ts // 1_000_000 != second:
+                second, begin = ts // 1_000_000, iso(ts)[:-7]
+                self._second = (second, begin)
+            values = (seq, begin, ts % 1_000_000, ids, type_, data)
+            lines.append('{"seq":%d,"ts":"%s%06dZ",%s%s","data":%s}\n' % values)  # noqa: UP031
+        return "".join(lines)
 
 
 def _with_paths(event: Recorded) -> Recorded:

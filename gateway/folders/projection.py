@@ -63,9 +63,12 @@ class Moved:
 
 def piece_of(lines: EventLines, entries: Sequence[Entry]) -> Piece:
     """Some events of a run, at least one."""
-    split = tuple([entry for entry in entries if entry.payloads or HAS_REFS in entry.recorded.data])
     events = [entry.recorded for entry in entries]
-    return Piece(events[0].seq, events[-1].seq, lines.lines(events), split)
+    text, any_split = lines.lines(events)
+    split: tuple[Entry, ...] = ()
+    if any_split:
+        split = tuple([entry for entry in entries if HAS_REFS in entry.recorded.data])
+    return Piece(events[0].seq, events[-1].seq, text, split)
 
 
 @dataclass(slots=True, kw_only=True)
