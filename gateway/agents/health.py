@@ -11,6 +11,7 @@ from gateway.core.clock import iso
 from gateway.core.json import JsonObject
 
 OPEN_AFTER: Final = 3  # calls in a row without a connection; one or two are a restart
+FAULT_US: Final = 60_000_000  # how long a fault that is no lack of connection is believed in
 
 
 class State(StrEnum):
@@ -39,6 +40,13 @@ class Health:
     def down(self) -> bool:
         """Whether the last call found nobody there."""
         return self.failures > 0
+
+    def standing(self, *, at: int) -> State:
+        """The state for a pool's choice: what an agent was refused for a while ago it may have put
+        right, and nothing but a run finds that out."""
+        if self.state is State.FAILING and not self.down and at - (self.checked_at or 0) > FAULT_US:
+            return State.UNKNOWN
+        return self.state
 
     def worked(self, *, at: int, latency_ms: float | None = None) -> "Health":
         """Something was heard of the agent."""

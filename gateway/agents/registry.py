@@ -22,7 +22,7 @@ from gateway.agents.logins import Variable
 from gateway.agents.ourselves import refuse_ourselves
 from gateway.agents.pools import Member, least_loaded
 from gateway.agents.registration import KEYS, Described, Enrolled, Registration, read_registration
-from gateway.agents.watch import Watch
+from gateway.agents.watch import Watch, now_us
 from gateway.core.errors import InvalidInputError
 from gateway.core.extension import CodingRequest
 from gateway.core.json import JsonObject
@@ -178,7 +178,7 @@ class Registry:
         left = [
             Member(
                 name=entry.name,
-                state=entry.state,
+                state=entry.watch.health.standing(at=now_us()),
                 runs=entry.runs,
                 chosen=entry.chosen,
             )

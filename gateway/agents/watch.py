@@ -11,6 +11,7 @@ from typing import Final
 
 from gateway.agents.health import Health, State
 from gateway.core.clock import Clock
+from gateway.core.errors import CoreError
 from gateway.errors import AgentUnreachableError, GatewayError
 
 DELAY_MIN_S: Final = 0.1
@@ -24,7 +25,7 @@ def now_us() -> int:
 
 
 class Watch:
-    """`look` calls the agent once and raises a GatewayError when that fails. `patient`: whether to
+    """`look` calls the agent once and raises a CoreError when that fails. `patient`: whether to
     go on looking while nobody waits (a local agent would be started by it)."""
 
     def __init__(
@@ -116,7 +117,7 @@ class Watch:
         self._task = None
         self.health = self.health.retried(None)
         if not task.cancelled():
-            task.exception()  # it is in no log twice: `look` raises GatewayErrors alone
+            task.exception()  # it is in no log twice: `look` raises CoreErrors alone
         self._tell()
 
     async def _watch(self) -> None:
@@ -129,7 +130,7 @@ class Watch:
                 if not exc.noted:
                     exc.noted = True
                     self._down(exc)
-            except GatewayError as exc:
+            except CoreError as exc:  # also credentials that are gone
                 self.faulty(str(exc))
             self._looked_at = time.monotonic()
             self._tell()

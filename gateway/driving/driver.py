@@ -22,7 +22,7 @@ from gateway.core.status import RunStatus
 from gateway.driving.foreign import ForeignRun
 from gateway.driving.reach import Reach, speaks_extension
 from gateway.driving.remote import ExtensionRun
-from gateway.errors import AgentUnreachableError, GatewayError, LaunchError
+from gateway.errors import AgentUnreachableError, GatewayError
 
 ARRIVAL_S: Final = 5.0  # what a follow-up waits for the agent to be found, then it is refused
 BACKSTOP_S: Final = 30.0  # what an agent's own server gets to end an overdue run by itself
@@ -136,9 +136,14 @@ class AgentDriver:
                     await writer.emit(StatusChanged(status=RunStatus.CANCELLED, reason=reason))
                     return
                 await self._way.drive()
-            except (AgentUnreachableError, LaunchError) as exc:
-                if not replaceable or not reach.untouched or writer.run.cancel_requested_at:
+            except GatewayError as exc:
+                # Whatever keeps this agent from being found; a message that it refused is refused.
+                lost = self._way is None or isinstance(exc, AgentUnreachableError)
+                if not (lost and replaceable and reach.untouched):
                     raise
+                if writer.run.cancel_requested_at is not None:
+                    raise
+                self._registry.failed(agent, exc)
                 self._way, self._approach = None, anyio.CancelScope()
                 self._chosen = anyio.Event()
                 raise _ReplaceableError(str(exc)) from exc

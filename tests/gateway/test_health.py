@@ -157,3 +157,28 @@ async def test_an_agent_that_is_away_is_looked_for_although_no_run_waits(tmp_pat
         with anyio.fail_after(PATIENCE_S):
             assert await gateway.registry.looked(name)
         assert health_of(gateway, name).state is State.HEALTHY
+
+
+async def test_credentials_that_are_gone_when_the_agent_is_back_end_its_runs_with_that(
+    tmp_path: Path,
+) -> None:
+    puppets = Stage()
+    token = tmp_path / "token"
+    token.write_text("t" * 43, encoding="ascii")
+    async with (
+        served(tmp_path / "agent", driver_for=puppets.driver_for, token="t" * 43) as agent,
+        cable(agent.listener.port) as link,
+        house(tmp_path / "gateway") as gateway,
+    ):
+        name = await gateway.agent(advertise(agent, link.url), auth_token=f"file:{token}")
+        run, puppet = await Pair(gateway, puppets, agent, name).begin()
+        link.unplug()
+        with anyio.fail_after(PATIENCE_S):
+            await link.knocked(1)
+        token.unlink()
+        link.plug()
+        ended = await gateway.ended(run)
+        assert ended.error is not None
+        assert "cannot be read" in ended.error.message
+        assert health_of(gateway, name).state is State.FAILING
+        puppet.leave()

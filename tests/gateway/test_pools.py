@@ -1,5 +1,6 @@
 """Pools: several agents under one name, each run at one of them and nowhere else."""
 
+import os
 import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -9,11 +10,11 @@ from typing import Any
 import anyio
 import pytest
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
-from gateway.agents.health import State
+from gateway.agents.health import FAULT_US, State
 from gateway.agents.pools import Member, least_loaded
-from gateway.agents.registration import Registration
+from gateway.agents.registration import Registration, Standing
 from gateway.core import json
 from gateway.core.errors import CoreError
 from gateway.core.events import AgentMessage, RunCompleted
@@ -24,7 +25,7 @@ from gateway.core.status import RunStatus
 from tests.core.faces import served
 from tests.core.puppet import Puppet, Stage
 from tests.gateway.cable import cable
-from tests.gateway.foreigners import Executor, card_of, liar, sdk_agent
+from tests.gateway.foreigners import Answer, Executor, card_of, liar, sdk_agent, stream_of
 from tests.gateway.house import ME, PATIENCE_S, House, house
 from tests.gateway.process import started
 from tests.gateway.test_process import message
@@ -207,6 +208,66 @@ async def test_a_foreign_member_that_ends_after_its_card_was_read_is_replaced(
     async with sdk_agent(Executor()) as other, house(tmp_path) as gateway:
         async with sdk_agent(Executor()) as gone:
             await join(gateway, "ada", gone.base_url)
+        await join(gateway, "bob", other.base_url)
+        await all_at_bob(gateway)
+
+
+@pytest.mark.parametrize("wrong", ["card", "credentials"])
+async def test_a_member_that_cannot_be_used_is_replaced_and_says_why(
+    tmp_path: Path, wrong: str
+) -> None:
+    def card(base_url: str) -> Any:
+        return {"name": "no interface"} if wrong == "card" else Response(status_code=401)
+
+    async with (
+        liar(stream_of(), card) as bad,
+        sdk_agent(Executor()) as other,
+        house(tmp_path) as gateway,
+    ):
+        await join(gateway, "ada", bad.base_url)
+        gateway.registry.directory.entry("ada").watch.forget()  # nobody has noticed yet
+        await join(gateway, "bob", other.base_url)
+        await all_at_bob(gateway)
+        health = gateway.registry.directory.entry("ada").watch.health
+        assert health.state is State.FAILING
+        assert health.checked_at is not None
+        assert health.standing(at=health.checked_at) is State.FAILING
+        # It may be put right by now; the next run finds out, at no risk.
+        assert health.standing(at=health.checked_at + FAULT_US + 1) is State.UNKNOWN
+
+
+async def test_a_message_that_a_member_refuses_is_not_tried_at_the_others(tmp_path: Path) -> None:
+    heard: list[str] = []
+
+    def refusing(name: str) -> Answer:
+        async def rpc(request: Request) -> Response:
+            heard.append(name)
+            number = json.decode_object(await request.body())["id"]
+            error = {"code": -32602, "message": "not like this"}
+            return JSONResponse({"jsonrpc": "2.0", "id": number, "error": error})
+
+        return rpc
+
+    async with (
+        liar(refusing("ada"), ours) as ada,
+        liar(refusing("bob"), ours) as bob,
+        house(tmp_path) as gateway,
+    ):
+        await join(gateway, "ada", ada.base_url)
+        await join(gateway, "bob", bob.base_url)
+        ended = await gateway.ended(await gateway.spawn(POOL))
+        assert ended.error is not None
+        assert ended.error.reason == "agent_refused"
+        assert len(heard) == 1
+
+
+async def test_a_local_member_that_does_not_start_is_replaced(tmp_path: Path) -> None:
+    async with (
+        sdk_agent(Executor()) as other,
+        house(tmp_path, dict(os.environ), local=("ada",)) as gateway,
+    ):
+        directory = gateway.registry.directory
+        directory.change(directory.entry("ada"), Standing(pool=POOL))
         await join(gateway, "bob", other.base_url)
         await all_at_bob(gateway)
 
