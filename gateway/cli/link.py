@@ -64,6 +64,7 @@ class Link:
 
     def tool(self, name: str, /, **arguments: Any) -> JsonObject:
         """The result of a tool; arguments that are None are left out. Raises: CommandError."""
+        self._address()  # so that what keeps a gateway from starting is said as such
         given = {key: value for key, value in arguments.items() if value is not None}
         params = {"name": name, "arguments": given}
         body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
@@ -74,12 +75,12 @@ class Link:
             for item in exchange.items():
                 answer = as_object(json.decode(item))
         except (self._exchange.ExchangeError, ValueError) as exc:
-            raise LostError(str(exc)) from exc
+            raise LostError(in_commands(str(exc))) from exc
         if "error" in answer:
             raise CommandError(in_commands(str(as_object(answer["error"]).get("message"))))
         result = as_object(answer.get("result"))
         if result.get("isError") or "structuredContent" not in result:
-            said = in_commands(_text(result))
+            said = in_commands(_text(result).removeprefix(f"{name}: "))
             raise CommandError(said or f"{name} gave no answer; the gateway's log says why")
         return as_object(result["structuredContent"])
 
@@ -128,6 +129,8 @@ class Link:
             return self._gateway.address()
         except self._endpoint.GatewayGoneError as exc:
             raise CommandError(str(exc)) from exc
+        except OSError as exc:
+            raise CommandError(f"the home cannot be used: {exc}; choose another --home") from exc
 
     def runs(self, **filters: Any) -> Iterator[JsonObject]:
         """Runs, newest first, page by page."""

@@ -3,14 +3,16 @@
 Knows what commands there are and how their errors are told, and nothing of what they do.
 """
 
+import os
 import sys
+from contextlib import suppress
 from io import TextIOWrapper
 from typing import Final
 
 import typer
 
 from gateway.cli import agents, control, doctor, plain, run, runs
-from gateway.cli.errors import DETACHED, EXIT_CODES, CommandError
+from gateway.cli.errors import DETACHED, EXIT_CODES, REFUSED, CommandError
 from gateway.cli.settings import APPLICATION
 
 HELP: Final = f"""Durable runs of coding agents, over MCP and A2A.
@@ -47,6 +49,16 @@ def main() -> None:
     except CommandError as exc:
         sys.stderr.write(f"{APPLICATION}: {plain.line(str(exc))}\n")
         sys.exit(exc.code)
+    except OSError as exc:  # of a stream of ours: commands say their own
+        _let_go_of_stdout()
+        sys.stderr.write(f"{APPLICATION}: stdout cannot be written: {exc.strerror}\n")
+        sys.exit(REFUSED)
     except KeyboardInterrupt:
         sys.stderr.write("\n")
         sys.exit(DETACHED)
+
+
+def _let_go_of_stdout() -> None:
+    """What is still buffered is lost; without this Python tries again at its end, and complains."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

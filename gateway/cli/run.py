@@ -4,6 +4,7 @@ Knows how a run is asked for; how it is followed is `foreground`.
 """
 
 import sys
+import uuid
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -12,7 +13,7 @@ import typer
 from gateway.cli import completion, options, references, screen
 from gateway.cli.errors import DETACHED, EXIT_CODES, USAGE, CommandError
 from gateway.cli.foreground import Foreground, Shown
-from gateway.cli.link import Link
+from gateway.cli.link import Link, LostError
 from gateway.cli.options import HomeOption, LinesOption, NoStartOption
 from gateway.cli.plain import string
 from gateway.core.json import JsonObject, as_object
@@ -86,15 +87,11 @@ def run(  # noqa: PLR0913 - each is an option
         "session_mode": "new" if session is None else "resume",
         "session_id": session,
         "metadata": labels or None,
-        "request_key": request_key,
+        "request_key": request_key or str(uuid.uuid4()),
         **_agent(agent, settings),
     }
     link = Link(home, start=not no_start)
-    try:
-        spawned = link.tool("spawn_run", **arguments)
-    except KeyboardInterrupt:
-        text = "interrupted; the run may have started: a2a-gateway runs list"
-        raise CommandError(text, DETACHED) from None
+    spawned = _spawned(link, arguments)
     if detach:
         screen.show(spawned, string(spawned["run_id"]), as_json=as_json)
         return
@@ -102,6 +99,18 @@ def run(  # noqa: PLR0913 - each is an option
         screen.out().json(spawned)
     shown: Shown = "json" if as_json else "answer" if schema is None else "structured"
     raise typer.Exit(Foreground(link, spawned, shown, quiet=quiet).code())
+
+
+def _spawned(link: Link, arguments: dict[str, Any]) -> JsonObject:
+    """The run that was asked for; asked again where the answer was lost: its key runs it once."""
+    try:
+        try:
+            return link.tool("spawn_run", **arguments)
+        except LostError:
+            return link.tool("spawn_run", **arguments)
+    except KeyboardInterrupt:
+        text = "interrupted; the run may have started: a2a-gateway runs list"
+        raise CommandError(text, DETACHED) from None
 
 
 def _prompt(words: list[str] | None, file: Path | None) -> str:

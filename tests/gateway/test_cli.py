@@ -11,7 +11,7 @@ import pytest
 
 from gateway.core import json
 from tests.gateway.people import Desk, desk
-from tests.gateway.process import started
+from tests.gateway.process import COMMAND, started
 
 
 @pytest.fixture(scope="module")
@@ -365,6 +365,25 @@ async def test_wrong_usage_exits_with_2_and_does_nothing(
     done = await desk.do(*arguments)
     assert done.code == 2, done
     assert not (await desk.do("status")).out.startswith("a2a-gateway")
+
+
+async def test_a_home_that_cannot_be_made_is_one_line(shell: Desk) -> None:
+    done = await shell.do("runs", "list", "--home", "/proc/nothing")
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert "--home" in done.err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+async def test_an_answer_that_cannot_be_written_is_one_line(shell: Desk) -> None:
+    with Path("/dev/full").open("wb") as full:  # noqa: ASYNC230 - a device
+        process = await anyio.run_process(
+            [*COMMAND, "run", "-q", "scripted", "say x"],
+            stdout=full,
+            env=shell.environment,
+            check=False,
+        )
+    assert (process.returncode, process.stderr.count(b"\n")) == (1, 1)
+    assert b"stdout cannot be written" in process.stderr
 
 
 async def test_an_unknown_agent_is_one_line_with_the_known_ones(shell: Desk) -> None:
