@@ -67,11 +67,18 @@ class OwnFace:
         """Raises: InvalidInputError, with the names there are."""
         agents = self._agents()
         names = [name for name, _ in agents]
-        meant = names if named is None else _meant(agents, named)
+        meant = names if named is None else self._pooled(_meant(agents, named))
         if len(meant) != 1:
             raise InvalidInputError(_unclear(named, names, meant), "metadata.skill")
         check(self._registry, meant[0])
         return Addressee(agent=meant[0], backend=backend_of(self._registry, meant[0]))
+
+    def _pooled(self, meant: list[str]) -> list[str]:
+        """A pool, where what is meant is it and its members."""
+        pools = [name for name in meant if self._registry.is_pool(name)]
+        if len(pools) != 1 or set(meant) - set(pools) - set(self._registry.members(pools[0])):
+            return meant
+        return pools
 
 
 def _meant(agents: list[tuple[str, Card | None]], named: str) -> list[str]:

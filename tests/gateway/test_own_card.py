@@ -222,6 +222,36 @@ async def test_the_gateway_streams_and_replays_at_its_root_as_at_its_agents(
         assert "id: 4" in pages[0]
 
 
+async def test_a_pool_is_published_as_an_agent_and_meant_by_what_its_members_can(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    environment["A2A_GATEWAY_LOCAL_AGENTS"] = "[]"
+    async with (
+        served(tmp_path / "one") as one,
+        served(tmp_path / "two") as two,
+        started(environment) as gateway,
+    ):
+        for name, agent in (("one", one), ("two", two)):
+            body = {"name": name, "agent_url": agent.base_url, "pool": "team"}
+            added = await gateway.http.post("/registry", json=body)
+            assert added.status_code == 201, added.text
+        listed = (await gateway.http.get("/agents")).json()["agents"]
+        assert [item["name"] for item in listed] == ["one", "team", "two"]
+        # Of the pool and its members, which all have the skill, it is the pool.
+        sent = await own(gateway, message("finish it", tmp_path, metadata={"skill": "play"}))
+        first = sent["result"]["task"]
+        more = {"contextId": first["contextId"]}
+        again = await gateway.rpc("team", "SendMessage", message("finish it", tmp_path, **more))
+        runs = (await gateway.ask("list_runs"))["runs"]
+        assert {run["run_id"] for run in runs} == {first["id"], again["result"]["task"]["id"]}
+        # A session stays with its member.
+        assert len({run["remote_ref"]["agent_name"] for run in runs}) == 1
+        card = (await gateway.http.get("/agents/team/.well-known/agent-card.json")).json()
+        for interface in card["supportedInterfaces"]:
+            state = await ask_at(gateway.http, interface, message("finish it", tmp_path))
+            assert state in ("TASK_STATE_COMPLETED", "completed"), interface
+
+
 async def test_the_gateway_is_no_agent_of_its_own(
     environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -2,11 +2,12 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from gateway.core.events import RunCompleted
+from gateway.core.record import Run
 from tests.mcp_bridge.house import House
 
 
@@ -220,10 +221,10 @@ async def test_a_tool_that_breaks_says_so_without_its_secrets(
 ) -> None:
     run_id, _ = await one.begin()
 
-    def broken(run_id: str) -> int | None:
-        raise RuntimeError(f"secret-token of {run_id}")
+    def broken(run: Run) -> NoReturn:
+        raise RuntimeError(f"secret-token of {run.id}")
 
-    one.puppets.tasks.place = broken
+    one.puppets.tasks.queued = broken
     text = await one.refused("get_run", run_id=run_id)
     assert re.fullmatch(
         r"get_run failed inside the gateway; its log has the details \(\w{8}\)", text

@@ -69,7 +69,8 @@ class Operations:
             run = await self.run(caller, asked.task_id)
         else:
             addressee = await self._addressee(caller, asked, request)
-            request = request.model_copy(update={"agent": None})
+            if request.agent is not None:
+                request = request.model_copy(update={"agent": None})
             if self.face.check is not None:
                 self.face.check(request)
         push = await self.push.before_send(asked.push, run)
