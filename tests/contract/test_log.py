@@ -22,6 +22,7 @@ from gateway.core.record import AfterTerminalError, Remote, apply
 from gateway.core.secrets import Mask
 from gateway.core.status import TERMINAL, RunStatus
 from gateway.core.store import log as log_module
+from gateway.core.store.batch import Append
 from gateway.core.store.engine import Operation
 from gateway.core.store.entry import Entry, Recorded, RequestKey
 from gateway.core.store.log import RunLog
@@ -408,3 +409,47 @@ async def test_a_session_is_found_by_a_name_that_takes_all_the_room(store: Store
     assert session is not None
     assert session.id == name
     assert await log.session("a\0b") is None
+
+
+# -- who follows it --------------------------------------------------------------------------
+
+
+async def test_who_follows_the_appends_gets_each_when_it_can_be_read(log: RunLog) -> None:
+    heard: list[tuple[str, list[int], int]] = []
+
+    def note(append: Append) -> None:
+        known = log.known(append.after.id)
+        assert known is not None
+        seqs = [entry.recorded.seq for entry in append.entries]
+        heard.append((append.after.id, seqs, known.last_seq))
+
+    log.on_append(note)
+    await log.create(RUN, SESSION, None)
+    writer = a_writer(log, RUN)
+    await writer.emit(RunStarted(), AgentMessage(text="x"))
+    await writer.flush()
+    await writer.emit(DONE)
+    await writer.flush()
+    assert heard == [("r", [1, 2], 2), ("r", [3], 3)]
+    assert log.active() == []
+
+
+async def test_runs_that_ended_are_read_in_the_order_of_their_end_page_by_page(
+    store: Store,
+) -> None:
+    ids = [f"r{n}" for n in range(5)]
+    for id_ in ids:
+        await store.log.create(a_run(id_), a_session(id_), None)
+        writer = a_writer(store.log, a_run(id_))
+        await writer.emit(RunStarted(), *([] if id_ == "r4" else [DONE]))
+        await writer.flush()
+    assert [run.id for run in store.log.active()] == ["r4"]
+    log = await store.reopen()
+    # All of them ended at 7, so their ids say who comes next.
+    first = await log.ended(7, "", 3)
+    rest = await log.ended(first[-1].completed_at or 0, first[-1].id, 3)
+    assert [run.id for run in (*first, *rest)] == ["r0", "r1", "r2", "r3"]
+    assert first[0] == await log.get("r0")
+    assert await log.ended(8, "", 3) == []
+    assert [run.id for run in await log.ended(6, "r9", 3)] == ["r0", "r1", "r2"]
+    assert {session.id for session in await log.sessions({"r1", "r4", "none"})} == {"r1", "r4"}
