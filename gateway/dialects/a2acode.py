@@ -57,6 +57,7 @@ class A2acodeEar:
 class A2acode:
     name = NAME
     extensions: tuple[str, ...] = ()
+    one_task = False
 
     def ear(self, pending: Sequence[PendingRequest]) -> A2acodeEar:
         return A2acodeEar()

@@ -72,6 +72,7 @@ class CodexA2aEar:
 class CodexA2a:
     name = NAME
     extensions = (_STREAM_HINTS, _INTERRUPTS)
+    one_task = False
 
     def ear(self, pending: Sequence[PendingRequest]) -> CodexA2aEar:
         return CodexA2aEar(pending)

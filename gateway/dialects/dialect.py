@@ -48,6 +48,11 @@ class Dialect(Protocol):
         """The URIs to name in the header A2A-Extensions when the card declares them."""
         ...
 
+    @property
+    def one_task(self) -> bool:
+        """Whether the agent's memory is its task: a session's next run goes on in the one before."""
+        ...
+
     def ear(self, pending: Sequence[PendingRequest]) -> Ear:
         """For one run; `pending` is what another process heard it ask, and nobody answered."""
         ...

@@ -117,6 +117,7 @@ class GeminiEar:
 class Gemini:
     name = NAME
     extensions = (_EXTENSION,)
+    one_task = True
 
     def ear(self, pending: Sequence[PendingRequest]) -> GeminiEar:
         return GeminiEar(pending)

@@ -59,5 +59,14 @@ def requested(card_extensions: Sequence[str]) -> tuple[str, ...]:
 
 def settings(request: CodingRequest, card_name: str, card_extensions: Sequence[str]) -> JsonObject:
     """Metadata of a run's first message: what `request` asks, as an agent with this card reads it."""
-    speaking = [one for one in DIALECTS if one.spoken_by(card_name, card_extensions)]
+    speaking = _spoken_by(card_name, card_extensions)
     return {key: value for one in speaking for key, value in one.settings(request).items()}
+
+
+def one_task(card_name: str, card_extensions: Sequence[str]) -> bool:
+    """Whether an agent with this card remembers a session only within one task."""
+    return any(one.one_task for one in _spoken_by(card_name, card_extensions))
+
+
+def _spoken_by(card_name: str, card_extensions: Sequence[str]) -> list[Dialect]:
+    return [one for one in DIALECTS if one.spoken_by(card_name, card_extensions)]

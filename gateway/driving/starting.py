@@ -7,13 +7,16 @@ sent is durable before it is; a mark without a task is looked into, never sent a
 from dataclasses import replace
 
 from gateway.core.events import StatusChanged
+from gateway.core.json import JsonObject, as_object
 from gateway.core.life.writer import RunWriter
 from gateway.core.record import Remote
+from gateway.core.status import STATUS_OF_STATE, WAITING
 from gateway.dialects import spoken
 from gateway.driving.outgoing import first_message_id, foreign_first_params
 from gateway.driving.reach import Reach
 from gateway.driving.replies import Manner
 from gateway.driving.task_streams import Sent
+from gateway.errors import AgentRefusedError
 
 
 class Starting:
@@ -34,14 +37,28 @@ class Starting:
         run = self._writer.given
         session = await self._writer.session()
         known = session.remote if session is not None else None
-        context = known.context_id if known and known.agent == self._reach.agent else None
+        known = known if known is not None and known.agent == self._reach.agent else None
+        context = known.context_id if known is not None else None
         self._base_url = (await self._reach.endpoint()).base_url
         params = foreign_first_params(run, context, self._manner.modes, self._manner.history)
         if (card := self._reach.card) is not None:
             own = spoken.settings(run.request, card.name, card.extensions)
             message = params["message"]
             message["metadata"] = {**own, **message.get("metadata", {})}
+            if known is not None and spoken.one_task(card.name, card.extensions):
+                message |= await self._going_on(known)
         return Sent(message_id=self.message_id, params=params)
+
+    async def _going_on(self, known: Remote) -> JsonObject:
+        """The task of the session's run before, where it still takes messages."""
+        if known.task_id is None:
+            return {}
+        try:
+            task = await (await self._reach.endpoint()).call("GetTask", {"id": known.task_id})
+        except AgentRefusedError:
+            return {}
+        state = as_object(task.get("status")).get("state")
+        return {"taskId": known.task_id} if STATUS_OF_STATE.get(str(state)) in WAITING else {}
 
     async def mark(self) -> Remote:
         """Write down that it is about to be sent."""

@@ -126,7 +126,9 @@ class Exam:
         if version is not None:
             headers[VERSION_HEADER] = version
         url = self.known.interface.url
-        return await self.http("POST", url, headers=headers, content=content, login=login)
+        reply = await self.http("POST", url, headers=headers, content=content, login=login)
+        self.seen(as_object(reply.json.get("result")))  # some take what is no message for a task
+        return reply
 
     # -- its tasks -------------------------------------------------------------------------------
 

@@ -277,3 +277,24 @@ async def test_gemini_that_cannot_reach_its_model_is_a_failed_run(tmp_path: Path
     assert ended.status is RunStatus.FAILED
     assert ended.error is not None
     assert ended.error.message == "[API Error: An unknown error occurred.]"
+
+
+@pytest.mark.parametrize(("state", "goes_on"), [("input-required", True), ("canceled", False)])
+async def test_the_next_run_of_a_session_at_gemini_goes_on_in_its_task(
+    tmp_path: Path, state: str, goes_on: bool
+) -> None:
+    # Its memory is the task's: another task of the same context would know nothing.
+    script = gemini("plain")
+    waiting = recorded("gemini", "allow")["waiting_task"]
+    script.parts["tasks/get"] = {**waiting, "status": {"state": state}}
+    async with playing_gemini(script) as agent, house(tmp_path) as gateway:
+        first = await gateway.ended(await a_run(gateway, agent.base_url))
+        run = await a_run(gateway, agent.base_url, context_id=first.context_id)
+        second = await gateway.ended(run)
+    assert [one.result.final_response for one in (first, second) if one.result] == [
+        "You said: hello there",
+        "You said: more words",
+    ]
+    messages = script.heard("message/stream")
+    assert [one.get("taskId") for one in messages] == [None, "id-1" if goes_on else None]
+    assert messages[1]["contextId"] == "id-2"
