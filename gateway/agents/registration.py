@@ -33,7 +33,7 @@ _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 # What the transport itself decides, or the protocol.
 _RESERVED: Final = frozenset(
     {"host", "connection", "content-length", "content-type", "transfer-encoding", "te", "upgrade"}
-    | {"accept", "a2a-version", "a2a-extensions", "last-event-id"}
+    | {"accept", "accept-encoding", "a2a-version", "a2a-extensions", "last-event-id"}
 )
 
 Name: TypeAlias = Annotated[str, Field(pattern=NAME)]

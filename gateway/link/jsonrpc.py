@@ -4,6 +4,7 @@ Knows JSON-RPC and nothing of runs.
 """
 
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
@@ -72,13 +73,14 @@ class JsonRpcEndpoint:
                 yield [await self._whole(method, number, response)]
                 return
             reader = EventReader()
-            async for chunk in self.link.pieces(response, first_s):
-                try:
-                    events = reader.feed(chunk)
-                except EventTooLargeError as exc:
-                    raise AgentProtocolError(self.agent, self.rpc_url, str(exc)) from exc
-                if events:
-                    yield [self._result(method, number, event.data) for event in events]
+            async with aclosing(self.link.pieces(response, first_s)) as chunks:
+                async for chunk in chunks:
+                    try:
+                        events = reader.feed(chunk)
+                    except EventTooLargeError as exc:
+                        raise AgentProtocolError(self.agent, self.rpc_url, str(exc)) from exc
+                    if events:
+                        yield [self._result(method, number, event.data) for event in events]
 
     def _request(self, method: str, params: JsonObject) -> tuple[int, bytes]:
         number = next(_ids)

@@ -88,13 +88,14 @@ class RestEndpoint:
                 yield [await self._whole(method, response)]
                 return
             reader = EventReader()
-            async for chunk in self.link.pieces(response, WORK_S):
-                try:
-                    events = reader.feed(chunk)
-                except EventTooLargeError as exc:
-                    raise AgentProtocolError(self.agent, url, str(exc)) from exc
-                if events:
-                    yield [self._item(method, url, event.data) for event in events]
+            async with aclosing(self.link.pieces(response, WORK_S)) as chunks:
+                async for chunk in chunks:
+                    try:
+                        events = reader.feed(chunk)
+                    except EventTooLargeError as exc:
+                        raise AgentProtocolError(self.agent, url, str(exc)) from exc
+                    if events:
+                        yield [self._item(method, url, event.data) for event in events]
 
     def _request(self, method: str, params: JsonObject) -> tuple[str, str, bytes | None]:
         verb, path = PATHS[method]
