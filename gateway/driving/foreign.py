@@ -29,7 +29,7 @@ from gateway.driving.recollection import Known, known_of
 from gateway.driving.recording import MisfitError, Recording
 from gateway.driving.replies import Manner, Replies
 from gateway.driving.search import Search
-from gateway.driving.setbacks import Setbacks
+from gateway.driving.setbacks import Setbacks, pause_s
 from gateway.driving.starting import Starting, may_be_there
 from gateway.driving.task_streams import Sent, Source, TaskStreams
 from gateway.driving.translation import Translation
@@ -44,16 +44,10 @@ POLL_MIN_S: Final = 0.25
 POLL_MAX_S: Final = 5.0
 WATCH_MIN_S: Final = 2.0  # who waits may go on without us: a login in a browser, another client
 WATCH_MAX_S: Final = 30.0
-DOUBLINGS_MAX: Final = 16  # of a delay
 ASKED_AGAIN_POLLS: Final = 6  # about 8 s; who still asks the same did not hear the answer
 FAREWELL_S: Final = 5.0  # to ask an agent to stop whose run we end
 
 CANCELLED: Final = StatusChanged(status=RunStatus.CANCELLED, reason="cancelled_by_caller")
-
-
-def pause_s(idle: int, first: float, most: float) -> float:
-    """Seconds before an agent is asked again that had nothing new to say `idle` times in a row."""
-    return min(first * 2.0 ** min(idle - 1, DOUBLINGS_MAX), most)
 
 
 class ForeignRun:
@@ -123,9 +117,11 @@ class ForeignRun:
     async def _begin(self) -> None:
         """The first stream: the task as it is, what was sent before a crash, or a new message."""
         remote = self._writer.run.remote
-        if remote is not None and may_be_there(remote):
-            await self._recall(remote)
-        self._ready.set()
+        try:
+            if remote is not None and may_be_there(remote):
+                await self._recall(remote)
+        finally:
+            self._ready.set()
         if self._search is not None:
             self._listening.read(self._search.source())
         elif self._translation.remote.task_id is not None:
@@ -290,6 +286,7 @@ class ForeignRun:
         except GatewayError:
             await self._post(Look(again=True))
         else:
+            self._translation.heard()
             await self._post(Look())
 
     async def _post(self, happening: Happening) -> None:

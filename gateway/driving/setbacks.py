@@ -22,6 +22,7 @@ from gateway.errors import (
 )
 
 MISSING_MAX: Final = 4  # times in a row that a task is not found; some servers store it late
+DOUBLINGS_MAX: Final = 16  # of a delay
 
 
 class Setbacks:
@@ -101,3 +102,8 @@ class Setbacks:
             SchemaMismatchError(agent, self._recording.fault) if apart else StartUnknownError(agent)
         )
         return Search(self._streams, self._translation, message_id, unknown, apart=apart)
+
+
+def pause_s(idle: int, first: float, most: float) -> float:
+    """Seconds before an agent is asked again that had nothing new to say `idle` times in a row."""
+    return min(first * 2.0 ** min(idle - 1, DOUBLINGS_MAX), most)

@@ -78,6 +78,10 @@ class Translation:
         self._fresh = True
         self.awaited = message_id
 
+    def heard(self) -> None:
+        """The agent has taken an answer up; its task may not show that yet."""
+        self._status = RunStatus.RUNNING
+
     def found(self) -> None:
         """The next item is the task that has the awaited message."""
         self._fresh = True

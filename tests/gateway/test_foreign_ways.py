@@ -14,7 +14,7 @@ from gateway.core.record import Run
 from gateway.core.status import RunStatus
 from gateway.dialects import spoken
 from gateway.dialects.dialect import Call, Said
-from gateway.driving import artifacts, foreign, recording
+from gateway.driving import artifacts, foreign, recording, setbacks
 from tests.gateway.house import House, house, texts
 from tests.gateway.script import (
     Json,
@@ -330,7 +330,7 @@ async def test_an_agent_that_can_neither_be_asked_nor_followed_is_lost(tmp_path:
 def test_an_agent_that_is_silent_for_hours_is_asked_on_and_on() -> None:
     # The delay was doubled without end: after a thousand polls (86 minutes) it was no number any
     # more, and the run failed.
-    assert [foreign.pause_s(idle, 0.25, 5.0) for idle in (1, 2, 3, 100_000)] == [
+    assert [setbacks.pause_s(idle, 0.25, 5.0) for idle in (1, 2, 3, 100_000)] == [
         0.25,
         0.5,
         1.0,
