@@ -28,6 +28,7 @@ from gateway.core.events import (
 from gateway.core.extension import CodingRequest, Profile
 from gateway.core.json import JsonObject
 from gateway.core.record import Run
+from gateway.core.store.retention import sweep_oldest
 from gateway.folders import follower as following
 from gateway.folders import gathered, journal, projection, troubles
 from gateway.folders.directory import Directory, write_all
@@ -574,3 +575,20 @@ async def test_a_first_start_leaves_earlier_runs_alone(tmp_path: Path) -> None:
     async with desk(tmp_path) as again:
         await again.written()
     assert not path.exists()
+
+
+async def test_a_folder_outlives_what_the_log_lets_go_of(tmp_path: Path) -> None:
+    run = await finished(tmp_path)
+    folder = tmp_path / "project/.nanobot-orchestrator/runs" / run.id
+    whole = (folder / "events.jsonl").read_bytes()
+    async with desk(tmp_path) as again:
+        await again.stage.tasks.log.let_go(sweep_oldest)
+        await again.written()
+    assert (folder / "events.jsonl").read_bytes() == whole
+    # Of one that lost its files meanwhile, what the log still has is written.
+    (folder / "events.jsonl").unlink()
+    (folder / "run.json").unlink()
+    async with desk(tmp_path) as again:
+        await again.written()
+        assert read(folder / "run.json")["result"]["finalResponse"] == "done"
+        assert (folder / "events.jsonl").read_bytes() == b""
