@@ -41,8 +41,11 @@ class Engine(Protocol):
         """`submit`, and wait for it."""
         ...
 
-    async def read(self, operation: Operation[T]) -> T:
-        """Run `operation` on a snapshot. Raises: errors.StorageError."""
+    async def read(self, operation: Operation[T], *, brief: bool = False) -> T:
+        """Run `operation` on a snapshot; `brief`: it looks up a row by its key.
+
+        Raises: errors.StorageError.
+        """
         ...
 
     def announce(self, run_ids: set[str]) -> None:

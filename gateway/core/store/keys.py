@@ -3,13 +3,21 @@
 Statements like those of `statements`.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from gateway.core.errors import RequestConflictError
 from gateway.core.store.entry import RequestKey
+from gateway.core.store.many import Look
 from gateway.core.store.schema import request_keys
+
+_USED: Final = Look(
+    sa.select(request_keys.c.digest, request_keys.c.run_id).where(
+        request_keys.c.scope == sa.bindparam("b_scope"),
+        request_keys.c.key == sa.bindparam("b_key"),
+    )
+)
 
 
 def run_of_key(connection: sa.Connection, key: RequestKey) -> str | None:
@@ -17,16 +25,12 @@ def run_of_key(connection: sa.Connection, key: RequestKey) -> str | None:
 
     Raises: RequestConflictError when it was used with other content.
     """
-    found = connection.execute(
-        sa.select(request_keys.c.digest, request_keys.c.run_id).where(
-            request_keys.c.scope == key.scope, request_keys.c.key == key.key
-        )
-    ).first()
+    found = _USED.first(connection, b_scope=key.scope, b_key=key.key)
     if found is None:
         return None
-    if found.digest != key.digest:
-        raise RequestConflictError(key.key, found.run_id)
-    return found.run_id
+    if found["digest"] != key.digest:
+        raise RequestConflictError(key.key, found["run_id"])
+    return found["run_id"]
 
 
 def key_row(key: RequestKey, run_id: str) -> dict[str, Any]:

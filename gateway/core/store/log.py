@@ -133,7 +133,7 @@ class RunLog:
 
     async def session(self, session_id: str) -> Session | None:
         return await self._engine.read(
-            lambda connection: sessions.get_session(connection, session_id)
+            lambda connection: sessions.get_session(connection, session_id), brief=True
         )
 
     async def sessions(self, ids: Iterable[str]) -> list[Session]:

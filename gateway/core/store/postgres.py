@@ -97,8 +97,9 @@ class PostgresEngine:
         """`submit`, and wait for it."""
         return await self.submit(operation)
 
-    async def read(self, operation: Operation[T]) -> T:
+    async def read(self, operation: Operation[T], *, brief: bool = False) -> T:
         """Run `operation` on a snapshot."""
+        del brief  # every read is a question to another process
         try:
             return await _run(self._read_engine, operation)
         except Exception as exc:

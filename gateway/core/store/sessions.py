@@ -4,7 +4,7 @@ Statements like those of `statements`.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -12,15 +12,27 @@ from gateway.core.errors import InvalidInputError
 from gateway.core.record import Remote, Run, Session
 from gateway.core.store import rows
 from gateway.core.store.dialect import insert
+from gateway.core.store.many import Look, Many
 from gateway.core.store.schema import name_counters, sessions
+
+_SESSION: Final = Look(sa.select(sessions).where(sessions.c.id == sa.bindparam("b_id")))
+
+
+def _binding(*names: str) -> Many:
+    moved: dict[str, sa.BindParameter[Any]] = {
+        name: sa.bindparam(f"b_to_{name}") for name in (*names, "updated_at")
+    }
+    statement = sa.update(sessions).where(sessions.c.id == sa.bindparam("b_id")).values(moved)
+    return Many(lambda _: statement)
+
+
+_BIND_BOTH: Final = _binding("backend_session_id", "remote")
+_BIND_VENDORS: Final = _binding("backend_session_id")
+_BIND_REMOTE: Final = _binding("remote")
 
 
 def get_session(connection: sa.Connection, session_id: str) -> Session | None:
-    row = (
-        connection.execute(sa.select(sessions).where(sessions.c.id == session_id))
-        .mappings()
-        .first()
-    )
+    row = _SESSION.first(connection, b_id=session_id)
     return None if row is None else rows.session_of(row)
 
 
@@ -57,12 +69,14 @@ def bind_session(
     connection: sa.Connection, run: Run, backend_session_id: str | None, remote: Remote | None
 ) -> None:
     """Note what a run learned of its session: the vendor's id, or where it lives."""
-    changed: dict[str, Any] = {"updated_at": run.updated_at}
-    if backend_session_id is not None:
-        changed["backend_session_id"] = backend_session_id
-    if remote is not None:
-        changed["remote"] = rows.remote_text(remote)
-    connection.execute(sa.update(sessions).where(sessions.c.id == run.context_id).values(changed))
+    row: dict[str, Any] = {"b_id": run.context_id, "b_to_updated_at": run.updated_at}
+    row["b_to_backend_session_id"] = backend_session_id
+    if remote is None:
+        _BIND_VENDORS.execute(connection, [row])
+        return
+    row["b_to_remote"] = rows.remote_text(remote)
+    binding = _BIND_REMOTE if backend_session_id is None else _BIND_BOTH
+    binding.execute(connection, [row])
 
 
 def _next_name(connection: sa.Connection, session: Session) -> str:

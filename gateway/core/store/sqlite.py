@@ -24,6 +24,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -70,6 +71,7 @@ class SqliteEngine:
         )
         self._read_engine = self._connectable("BEGIN", "query_only=ON")
         self._here = Committer(self._prompt_engine)
+        self._looking: sa.Connection | None = None  # for brief reads on the loop
         self._waiting: deque[Job] = deque()
         self._due = False  # `_turn` will be called
         self._away = False  # the thread is at work, and nobody else writes
@@ -142,9 +144,29 @@ class SqliteEngine:
         """`submit`, and wait for it."""
         return await self.submit(operation)
 
-    async def read(self, operation: Operation[T]) -> T:
-        """Run `operation` on a snapshot in a reader thread."""
+    async def read(self, operation: Operation[T], *, brief: bool = False) -> T:
+        """Run `operation` on a snapshot in a reader thread; a brief one, which takes 20 us, here:
+        the way to the thread and back takes twenty times as long."""
+        if brief and self._loop.time() >= self._away_until and not self._closed:
+            with suppress(Exception):  # the thread says what is wrong, and may mend it
+                return self._look(operation)
         return await self._loop.run_in_executor(self._readers, self._read, operation)
+
+    def _look(self, operation: Operation[T]) -> T:
+        """On a connection for good, outside of transactions: one statement is a snapshot."""
+        if self._looking is None:
+            self._looking = self._read_engine.connect()
+        connection, self._looking = self._looking, None
+        try:
+            found = operation(connection)
+            if connection.in_transaction():
+                connection.rollback()
+        except BaseException:
+            connection.invalidate()
+            connection.close()
+            raise
+        self._looking = connection
+        return found
 
     def _read(self, operation: Operation[T]) -> T:
         try:
@@ -167,6 +189,8 @@ class SqliteEngine:
         """Finish what was submitted, then let the file go."""
         self._closed = True
         self._here.close()
+        if self._looking is not None:
+            self._looking.close()
         self._batches.put(list(self._waiting))
         self._waiting.clear()
         self._batches.put(None)
