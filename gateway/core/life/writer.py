@@ -27,6 +27,7 @@ from gateway.core.store.log import RunLog
 
 WINDOW: Final = 512  # events emitted and not yet durable; then the driver waits
 BATCH_MAX: Final = 256  # events of one append
+MOVE_WAIT_S: Final = 0.02  # that `remote` alone waits for an event to go with
 LARGE: Final = 256 * 1024  # characters of an event's JSON; up to it 3 ms of work
 RETRY_FIRST_S: Final = 0.1  # after a database refused an append; doubled up to
 RETRY_LAST_S: Final = 5.0
@@ -89,12 +90,19 @@ class RunWriter:
         if backend_session_id is not None:
             self._bound = backend_session_id
         if self._sent is None and self._backlog and not self._due:
-            # Not at once: what a driver emits in one go is one append, so a short run takes two
-            # commits instead of three.
-            self._due = True
-            self._log.loop.call_soon(self._send_due)
+            self._schedule(urgent=bool(events) or backend_session_id is not None)
         if len(self._backlog) > WINDOW:
             await self.flush()
+
+    def _schedule(self, *, urgent: bool) -> None:
+        """Not at once: what a driver emits in one go is one append, so a short run takes two
+        commits instead of three. Where it lives no reader waits for, and its first event follows
+        in a moment: with it one commit less."""
+        if urgent:
+            self._due = True
+            self._log.loop.call_soon(self._send_due)
+        else:
+            self._log.loop.call_later(MOVE_WAIT_S, self._send_due)
 
     @property
     def given(self) -> Run:
