@@ -8,14 +8,14 @@ from ipaddress import ip_address
 import httpx
 
 from gateway.core.errors import InvalidInputError
-from gateway.link.client import LOOPBACK
+from gateway.link.client import LOOPBACK, url_of
 
 
 def refuse_ourselves(agent_url: str, own_url: str | None) -> None:
     """Raises: InvalidInputError."""
     if own_url is None:
         return
-    theirs, ours = httpx.URL(agent_url), httpx.URL(own_url)
+    theirs, ours = url_of(agent_url), url_of(own_url)
     if _port(theirs) == _port(ours) and _is_here(theirs.host):
         raise InvalidInputError(
             f"{agent_url} is this gateway itself: its runs would come back to it; name the agent "
