@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Final
 
 EVERY_S: Final = 0.001  # of processor time, of all threads together
-TOP: Final = 50
+TOP: Final = 160
 # Functions in which a thread waits for work. (The loop's own is `Runner.run`: uvloop at work or
 # waiting, for events or for the interpreter.)
 IDLE: Final = frozenset({"wait", "select", "_worker", "_next_batch", "_write"})
