@@ -8,11 +8,13 @@ from typing import Final
 
 import pytest
 
+from gateway.core import json
 from gateway.core.record import Run
 from gateway.core.status import RunStatus
 from gateway.link import client, jsonrpc
+from gateway.link.endpoint import JSONRPC, REST, V03, V1
 from gateway.link.sse import MAX_EVENT
-from tests.gateway.foreigners import Executor, sdk_agent
+from tests.gateway.foreigners import Executor, card_of, sdk_agent
 from tests.gateway.house import House, house
 from tests.gateway.raw import TASK, Call, Play, card, raw, with_card
 
@@ -95,6 +97,39 @@ RUBBISH: Final[dict[str, tuple[Play, str, str]]] = {
 async def test_rubbish_ends_its_run_alone(tmp_path: Path, case: str) -> None:
     play, reason, text = RUBBISH[case]
     await fails(tmp_path, play, reason, text, BUFFERS)
+
+
+INTERFACES: Final = [(JSONRPC, V03), (REST, V1), (REST, V03)]
+
+
+@pytest.mark.parametrize("lie", ["rubbish", "another task", "a task without an id", "no end"])
+@pytest.mark.parametrize(("binding", "version"), INTERFACES)
+async def test_an_agent_that_lies_ends_its_run_whatever_it_speaks(
+    tmp_path: Path, binding: str, version: str, lie: str
+) -> None:
+    async def lying(call: Call) -> None:
+        if call.verb == "GET":
+            one = {"url": "/x", "protocolBinding": binding, "protocolVersion": version}
+            about = card_of(call.server.base_url, supportedInterfaces=[one])
+            await call.answer(json.dump(about), "200 OK", "Content-Type: application/json")
+            return
+        say = call.wrapped if binding == JSONRPC else json.dump
+        await call.stream()
+        task = {**TASK, "kind": "task"} if version == V03 else {"task": TASK}
+        match lie:
+            case "rubbish":
+                await call.say(b"data: <html>\n\n")
+            case "another task":
+                other = json.decode_object(json.encode(task).replace("t-1", "t-2"))
+                await call.say(b"data: " + say(task) + b"\n\ndata: " + say(other) + b"\n\n")
+            case "a task without an id":
+                nameless = json.decode_object(json.encode(task).replace('"id":"t-1",', ""))
+                await call.say(b"data: " + say({**nameless, "kind": "task"}) + b"\n\n")
+            case _:
+                while True:
+                    await call.say(b"data: " + b"x" * MIB)
+
+    await fails(tmp_path, lying, "agent_protocol", "", MAX_EVENT + BUFFERS)
 
 
 # -- too much -------------------------------------------------------------------------------------
@@ -207,6 +242,24 @@ async def test_a_stream_that_breaks_within_an_event_is_gone_on_with_by_asking(
     async with raw(with_card(breaking)) as agent, company(tmp_path) as gateway:
         run = await gateway.ended(await gateway.spawn(await gateway.agent(agent.base_url)))
     assert (run.status, run.error) == (RunStatus.COMPLETED, None)
+
+
+async def test_a_connection_that_was_closed_while_idle_carries_no_message(tmp_path: Path) -> None:
+    # A message on it would be lost, and nobody could say whether the agent has it.
+    async def closing(call: Call) -> None:
+        if call.verb == "GET":
+            about = json.dump(card_of(call.server.base_url))
+            await call.say(
+                f"HTTP/1.1 200 OK\r\nContent-Length: {len(about)}\r\n\r\n".encode() + about
+            )
+            return  # the connection may be kept, says this answer; and is closed
+        await call.stream({"task": DONE})
+
+    async with raw(closing) as agent, company(tmp_path) as gateway:
+        name = await gateway.agent(agent.base_url)
+        for _ in range(5):
+            run = await gateway.ended(await gateway.spawn(name))
+            assert (run.status, run.error) == (RunStatus.COMPLETED, None)
 
 
 async def test_an_agent_of_http_1_0_is_spoken_with(tmp_path: Path) -> None:
