@@ -63,6 +63,9 @@ class GeminiEar:
         kind = as_object(item.metadata.get(_AGENT)).get("kind")
         if kind is None:
             return [result]
+        # Said in plain words from here on; left in, each kind would be news of its own.
+        about = {name: value for name, value in item.metadata.items() if name != _AGENT}
+        item = Item(kind=item.kind, body={**item.body, "metadata": about})
         if kind == "text-content":
             self._first = self._first if self._text else words(item.message.get("messageId"))
             self._text += item.text

@@ -35,6 +35,8 @@ class Ears:
     def plain(self, result: JsonObject) -> list[JsonObject]:
         """An item as the items that say the same in plain A2A; often itself."""
         results = [result]
+        if "statusUpdate" not in result and "task" not in result:
+            return results  # every dialect speaks by the status of its task
         for ear in self._ears:
             results = [plain for one in results for plain in ear.plain(one)]
         return results

@@ -277,6 +277,7 @@ def test_gemini_works_on_after_the_answer_and_the_end_of_its_turn_is_the_end() -
     items = plain(ears, second)
     # Its updates of the running tool still say input-required.
     assert states(items) == ["WORKING"] * 5 + ["COMPLETED"]
+    assert "coderAgent" not in json.encode(items), "its kinds are no news beside what they say"
     assert texts(items) == ["I ran it. All done."]
 
 
