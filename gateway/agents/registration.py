@@ -43,7 +43,9 @@ Headers: TypeAlias = Annotated[
     dict[str, Annotated[str, Field(max_length=SECRET_MAX)]], Field(max_length=HEADERS_MAX)
 ]
 Modes: TypeAlias = Annotated[
-    tuple[Annotated[str, Field(min_length=1, max_length=255)], ...], Field(max_length=MODES_MAX)
+    tuple[Annotated[str, Field(min_length=1, max_length=255)], ...],
+    # A list is good for a tuple also where nothing else may stand for something else.
+    Field(max_length=MODES_MAX, strict=False),
 ]
 
 

@@ -51,6 +51,9 @@ async def test_an_agent_is_added_listed_changed_checked_and_removed(
             auth_token=SECRET,
             labels={"team": "art"},
             pool="artists",
+            history_length=5,
+            # Refused as "no valid array" once the card's URL was looked for before the fields.
+            accepted_output_modes=["text/plain"],
         )
         assert made["card"] == {
             "name": "Liar",
