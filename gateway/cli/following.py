@@ -17,6 +17,7 @@ from gateway.core.json import JsonObject, as_object
 WAIT_MS: Final = 20_000
 QUEUED_MS: Final = 1000  # between looks at the place in a queue, which is no event
 EVENTS: Final = 1000  # a page
+TRIES: Final = 10  # of a gateway that is there and does not take the call
 # A run that waits for an answer is told at once, so a follower has to pause by itself.
 PAUSE_S: Final = 0.5
 
@@ -35,6 +36,7 @@ class Following:
         self._tell = tell
         self._after = after
         self._queued = queued
+        link.start_no_more()
         self._answered: set[str] = set()
 
     def page(self, wait_ms: int = WAIT_MS) -> JsonObject:
@@ -47,7 +49,7 @@ class Following:
 
     def _poll(self, wait_ms: int) -> JsonObject:
         """Reading is repeated when the gateway was started anew meanwhile. Raises: CommandError."""
-        while True:
+        for again in range(TRIES, -1, -1):
             try:
                 return self._link.tool(
                     "poll_events",
@@ -58,11 +60,13 @@ class Following:
                     max_bytes=MAX_BYTES,
                 )
             except LostError as exc:
-                if not self._link.came_back():
+                if not (again and self._link.came_back()):
                     raise CommandError(
-                        f"the gateway went away; run {self.run_id} is kept: a2a-gateway runs tail "
+                        f"{exc}; run {self.run_id} is kept: a2a-gateway runs tail "
                         f"-f {self.run_id} starts the gateway and goes on"
                     ) from exc
+            time.sleep(PAUSE_S)
+        raise AssertionError("unreachable")
 
     def until_still(self) -> str:
         """The status in which the run has ended or waits for somebody, all its events told."""

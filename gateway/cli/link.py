@@ -47,6 +47,10 @@ class LostError(CommandError):
     """The gateway went away during a call; whether it did what it was asked is not known."""
 
 
+class GoneError(LostError):
+    """No gateway answers, so nothing was asked."""
+
+
 class Link:
     """One gateway; found at the first call, and started then unless `start` is False."""
 
@@ -83,6 +87,10 @@ class Link:
             said = in_commands(_text(result).removeprefix(f"{name}: "))
             raise CommandError(said or f"{name} gave no answer; the gateway's log says why")
         return as_object(result["structuredContent"])
+
+    def start_no_more(self) -> None:
+        """From now on wait for a gateway that ended: somebody may have meant to stop it."""
+        self._gateway = self._endpoint.Gateway(self._environ, may_start=False)
 
     def came_back(self) -> bool:
         """Wait for a gateway that went away: somebody starts it anew, or meant to stop it."""
@@ -128,7 +136,7 @@ class Link:
         try:
             return self._gateway.address()
         except self._endpoint.GatewayGoneError as exc:
-            raise CommandError(str(exc)) from exc
+            raise GoneError(str(exc)) from exc
         except OSError as exc:
             raise CommandError(f"the home cannot be used: {exc}; choose another --home") from exc
 

@@ -13,7 +13,7 @@ import typer
 from gateway.cli import completion, options, references, screen
 from gateway.cli.errors import DETACHED, EXIT_CODES, USAGE, CommandError
 from gateway.cli.foreground import Foreground, Shown
-from gateway.cli.link import Link, LostError
+from gateway.cli.link import GoneError, Link, LostError
 from gateway.cli.options import HomeOption, LinesOption, NoStartOption
 from gateway.cli.plain import string
 from gateway.core.json import JsonObject, as_object
@@ -106,6 +106,8 @@ def _spawned(link: Link, arguments: dict[str, Any]) -> JsonObject:
     try:
         try:
             return link.tool("spawn_run", **arguments)
+        except GoneError:
+            raise
         except LostError:
             return link.tool("spawn_run", **arguments)
     except KeyboardInterrupt:
