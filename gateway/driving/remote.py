@@ -99,6 +99,7 @@ class ExtensionRun:
             await self._tell_cancel()
             params = {"id": remote.task_id}
             stream = endpoint.stream("SubscribeToTask", params, after=remote.src_seq)
+        del params  # a stream may last for hours
         async with aclosing(stream):
             async for results in stream:
                 for result in results:

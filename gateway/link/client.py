@@ -5,6 +5,7 @@ Nothing is retried here. A redirect is followed on the agent's own origin alone:
 carry the credentials away.
 """
 
+import asyncio
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -84,8 +85,14 @@ class _Direct(httpx.AsyncClient):
         if self._straight is None or not stream:
             return await super().send(request, stream=stream, **options)
         response = await self._straight.handle_async_request(request)
-        response.request = request
+        response.request = _bare(request.method, request.url)  # a stream keeps it as long as it is
         return response
+
+
+@lru_cache(maxsize=URLS_KEPT)
+def _bare(method: str, url: httpx.URL) -> httpx.Request:
+    """What was asked, without what was said."""
+    return httpx.Request(method, url)
 
 
 class Clients:
@@ -168,6 +175,7 @@ class Link:
         sent = method != "GET"  # whether it matters that the request may have arrived
         try:
             response = await self._answered(method, url, headers, content, head_s)
+            del headers, content  # a stream would keep them as long as it is open
             try:
                 yield response
             finally:
@@ -265,7 +273,7 @@ class Link:
         patience_s = first_s
         while True:
             try:
-                with anyio.fail_after(patience_s):
+                async with asyncio.timeout(patience_s):  # a third of anyio's memory, while it waits
                     piece = await anext(pieces, None)
             except TimeoutError as exc:
                 why = f"silent for {patience_s:.0f} s"

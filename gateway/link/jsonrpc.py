@@ -68,7 +68,9 @@ class JsonRpcEndpoint:
         if after is not None:
             headers[LAST_EVENT_ID_HEADER] = str(after)
         first_s = SILENCE_S if self.extension else WORK_S
-        async with self.link.open("POST", self.rpc_url, headers, content, first_s) as response:
+        opening = self.link.open("POST", self.rpc_url, headers, content, first_s)
+        del params, headers, content  # a stream may last for hours
+        async with opening as response:
             if response.status_code != 200 or not is_stream(response.headers.get("content-type")):
                 yield [await self._whole(method, number, response)]
                 return
