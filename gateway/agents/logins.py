@@ -9,12 +9,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-import httpx
-
 from gateway.core.errors import InvalidInputError
 from gateway.core.face.tokens import TokenError, read_token
 from gateway.home import Home, read_published
-from gateway.link.client import LOOPBACK
+from gateway.link.client import LOOPBACK, url_of
 
 SECRET_MAX: Final = 16 * 1024  # bytes of a token or of its file
 VALUE: Final = re.compile(r"[\x20-\x7e]*")  # printable ASCII: what a header can carry
@@ -61,11 +59,11 @@ def bearer(token: str | None) -> dict[str, str]:
 
 def wrapper_token(home: Home, url: str) -> str | None:
     """The token of a wrapper that this user started on this machine, from its ready file."""
-    parsed = httpx.URL(url)
+    parsed = url_of(url)
     if parsed.host not in LOOPBACK or parsed.port is None or parsed.path not in ("", "/"):
         return None
     published = read_published(home.note(parsed.port))
-    if published is None or httpx.URL(published.url).port != parsed.port:
+    if published is None or url_of(published.url).port != parsed.port:
         return None
     try:
         return read_token(published.token_file)
