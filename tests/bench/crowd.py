@@ -22,6 +22,7 @@ FIRST: Final = 50  # runs that pay what is paid once
 OPENING: Final = 32  # runs that are being opened at a time
 IDLE_S: Final = 3.0
 LOOK_S: Final = 0.02
+SETTLE_S: Final = 5.0  # until a gateway that has just started has imported what it does without
 PATIENCE_S: Final = 120.0
 
 
@@ -53,6 +54,7 @@ async def crowd(folder: Path, runs: int, *, readers: bool) -> Crowd:
         group = _Readers(target, agent) if readers else _Unread(target, agent)
         with anyio.fail_after(PATIENCE_S):
             await group.open(FIRST)
+            await asyncio.sleep(SETTLE_S)
             before, spent = rss(target.pid), cpu_s(target.pid)
             began = time.perf_counter()
             await group.open(runs - FIRST)
