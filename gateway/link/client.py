@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
-import anyio
 import httpx
 
 from gateway.core.addresses import AddressRefusedError, Screen
@@ -203,7 +202,7 @@ class Link:
         said = {**_ALWAYS, **self.headers, **headers}
         target = url
         try:
-            with anyio.fail_after(head_s):
+            async with asyncio.timeout(head_s):
                 for _ in range(MAX_REDIRECTS + 1):
                     request = httpx.Request(
                         method,
@@ -254,7 +253,7 @@ class Link:
         pieces: list[bytes] = []
         size = 0
         try:
-            with anyio.fail_after(BODY_S):
+            async with asyncio.timeout(BODY_S):
                 async for piece in response.aiter_raw():
                     pieces.append(piece)
                     size += len(piece)
