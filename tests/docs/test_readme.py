@@ -38,8 +38,15 @@ def test_every_make_target_it_names_exists() -> None:
 def test_every_flag_it_names_is_one_of_start_a2a_agent() -> None:
     command = Path(sys.executable).with_name("start-a2a-agent")
     done = subprocess.run([command, "--help"], capture_output=True, check=True)
-    flags = set(re.findall(r"(--[a-z][a-z-]+)", TEXT.partition("### What a run may do")[2]))
+    about = [_section("### What a run may do", "\n## "), _section("## Wrap an agent", "\n### ")]
+    flags = set(re.findall(r"(--[a-z][a-z-]+)", "".join(about)))
     assert {flag for flag in flags if flag not in done.stdout.decode()} == set()
+
+
+def _section(heading: str, end: str) -> str:
+    begun = TEXT.partition(heading)
+    assert begun[1]
+    return begun[2].partition(end)[0]
 
 
 def test_every_file_it_links_to_exists() -> None:
