@@ -19,7 +19,7 @@ from gateway.core.life.writer import RunWriter
 from gateway.core.messages import Message
 from gateway.core.record import Remote, Run
 from gateway.core.status import RunStatus
-from gateway.driving.foreign import ForeignRun
+from gateway.driving.foreign.foreign_run import ForeignRun
 from gateway.driving.reach import Reach, speaks_extension
 from gateway.driving.remote import ExtensionRun
 from gateway.errors import AgentUnreachableError, GatewayError

@@ -24,6 +24,8 @@ from gateway.core.messages import Message
 from gateway.core.record import Remote
 from gateway.core.status import IllegalTransitionError
 from gateway.driving.copies import copied, facts_of, payloads, place_of
+from gateway.driving.foreign.task_streams import TASK_NOT_FOUND
+from gateway.driving.foreign.translation import Translation
 from gateway.driving.outgoing import (
     answer_message,
     first_params,
@@ -32,8 +34,6 @@ from gateway.driving.outgoing import (
     request_key_of,
 )
 from gateway.driving.reach import Reach
-from gateway.driving.task_streams import TASK_NOT_FOUND
-from gateway.driving.translation import Translation
 from gateway.errors import (
     AgentLostError,
     AgentProtocolError,

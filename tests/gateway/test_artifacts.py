@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from gateway.core.events import ArtifactAdded
-from gateway.driving import artifacts
-from gateway.driving.artifacts import Artifacts, TooManyArtifactsError
+from gateway.driving.foreign import artifacts
+from gateway.driving.foreign.artifacts import Artifacts, TooManyArtifactsError
 
 Json = dict[str, Any]
 

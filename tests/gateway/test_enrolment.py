@@ -120,7 +120,7 @@ async def test_who_stopped_is_out_of_its_pool_until_it_registers_again(tmp_path:
         assert gateway.registry.members("painters") == ("ada",)
         await http.request("DELETE", "/agents/ada", json={"key": KEY})
         assert (entry.state, gateway.registry.members("painters")) == (State.STOPPED, ())
-        with pytest.raises(EmptyPoolError, match="have stopped; take one of: codex$"):
+        with pytest.raises(EmptyPoolError, match=r"have stopped; take one of: codex$"):
             await gateway.registry.resolve("remote_a2a", {"agent": "painters"}, "/")
         await http.post("/agents", json=asked(agent_url="http://127.0.0.1:4713"))
         # What its owner said of it is its owner's to change.

@@ -14,7 +14,8 @@ from gateway.core.record import Run
 from gateway.core.status import RunStatus
 from gateway.dialects import spoken
 from gateway.dialects.dialect import Call, Said
-from gateway.driving import artifacts, foreign, recording, setbacks
+from gateway.driving import foreign
+from gateway.driving.foreign import artifacts, recording, setbacks
 from tests.gateway.house import House, house, texts
 from tests.gateway.script import (
     Json,

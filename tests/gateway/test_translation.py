@@ -5,9 +5,9 @@ import pytest
 from gateway.core import events
 from gateway.core.record import Remote
 from gateway.core.status import STATUS_OF_STATE, RunStatus
-from gateway.driving.artifacts import digest
-from gateway.driving.recollection import Known
-from gateway.driving.translation import Translation
+from gateway.driving.foreign.artifacts import digest
+from gateway.driving.foreign.recollection import Known
+from gateway.driving.foreign.translation import Translation
 from gateway.driving.whereabouts import WrongTaskError
 
 Item = dict[str, Any]

@@ -9,8 +9,8 @@ from typing import Final
 import anyio
 
 from gateway.core.json import JsonObject
-from gateway.driving.task_streams import Source, TaskStreams, heard, unmoved
-from gateway.driving.translation import Translation
+from gateway.driving.foreign.task_streams import Source, TaskStreams, heard, unmoved
+from gateway.driving.foreign.translation import Translation
 from gateway.errors import AgentRefusedError, GatewayError
 
 # Between looks, seconds: a server that is still reading the message lists it a moment later.

@@ -12,10 +12,10 @@ from gateway.core.life.writer import RunWriter
 from gateway.core.record import Remote
 from gateway.core.status import STATUS_OF_STATE, WAITING
 from gateway.dialects import spoken
+from gateway.driving.foreign.replies import Manner
+from gateway.driving.foreign.task_streams import Sent
 from gateway.driving.outgoing import first_message_id, foreign_first_params
 from gateway.driving.reach import Reach
-from gateway.driving.replies import Manner
-from gateway.driving.task_streams import Sent
 from gateway.errors import AgentRefusedError
 
 

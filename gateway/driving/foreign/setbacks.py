@@ -7,11 +7,11 @@ from typing import Final
 
 from gateway.core.events import StatusChanged
 from gateway.core.life.writer import RunWriter
+from gateway.driving.foreign.recording import Recording
+from gateway.driving.foreign.search import Search
+from gateway.driving.foreign.task_streams import TASK_NOT_FOUND, Sent, TaskStreams
+from gateway.driving.foreign.translation import Translation
 from gateway.driving.reach import Reach
-from gateway.driving.recording import Recording
-from gateway.driving.search import Search
-from gateway.driving.task_streams import TASK_NOT_FOUND, Sent, TaskStreams
-from gateway.driving.translation import Translation
 from gateway.errors import (
     AgentLostError,
     AgentRefusedError,

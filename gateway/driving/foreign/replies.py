@@ -20,9 +20,9 @@ from gateway.core.record import AfterTerminalError, Remote, Run, follow_up, reso
 from gateway.core.status import RunStatus
 from gateway.dialects import spoken
 from gateway.dialects.dialect import Call
+from gateway.driving.foreign.recollection import REPAIR
+from gateway.driving.foreign.task_streams import Sent
 from gateway.driving.outgoing import foreign_follow_up_params, in_words, repair_params
-from gateway.driving.recollection import REPAIR
-from gateway.driving.task_streams import Sent
 
 EXPIRED: Final = "expired"  # the reason of the message that says a default
 

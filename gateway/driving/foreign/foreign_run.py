@@ -23,16 +23,16 @@ from gateway.core.server import now
 from gateway.core.status import RunStatus
 from gateway.dialects.dialect import Call
 from gateway.dialects.spoken import Ears
-from gateway.driving.listening import Happening, Listening, Look, Over
+from gateway.driving.foreign.listening import Happening, Listening, Look, Over
+from gateway.driving.foreign.recollection import Known, known_of
+from gateway.driving.foreign.recording import MisfitError, Recording
+from gateway.driving.foreign.replies import Manner, Replies
+from gateway.driving.foreign.search import Search
+from gateway.driving.foreign.setbacks import Setbacks, pause_s
+from gateway.driving.foreign.starting import Starting, may_be_there
+from gateway.driving.foreign.task_streams import Sent, Source, TaskStreams
+from gateway.driving.foreign.translation import Translation
 from gateway.driving.reach import Reach
-from gateway.driving.recollection import Known, known_of
-from gateway.driving.recording import MisfitError, Recording
-from gateway.driving.replies import Manner, Replies
-from gateway.driving.search import Search
-from gateway.driving.setbacks import Setbacks, pause_s
-from gateway.driving.starting import Starting, may_be_there
-from gateway.driving.task_streams import Sent, Source, TaskStreams
-from gateway.driving.translation import Translation
 from gateway.errors import (
     AgentFloodError,
     AgentRefusedError,

@@ -11,11 +11,11 @@ from gateway.core.events import Event, RunCompleted
 from gateway.core.json import JsonObject
 from gateway.core.life.writer import RunWriter
 from gateway.core.record import Remote
-from gateway.driving.artifacts import TooManyArtifactsError
-from gateway.driving.course import lawful
-from gateway.driving.outputs import Misfit, checked
-from gateway.driving.replies import Replies
-from gateway.driving.translation import Translation
+from gateway.driving.foreign.artifacts import TooManyArtifactsError
+from gateway.driving.foreign.course import lawful
+from gateway.driving.foreign.outputs import Misfit, checked
+from gateway.driving.foreign.replies import Replies
+from gateway.driving.foreign.translation import Translation
 from gateway.driving.whereabouts import WrongTaskError
 from gateway.errors import AgentFloodError, AgentProtocolError, SchemaMismatchError
 

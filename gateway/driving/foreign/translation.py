@@ -25,9 +25,9 @@ from gateway.core.json import JsonObject, as_object, objects
 from gateway.core.messages import Message
 from gateway.core.record import Remote
 from gateway.core.status import STATUS_OF_STATE, TERMINAL, WAITING, RunStatus
-from gateway.driving import questions
-from gateway.driving.artifacts import Artifacts, digest, read_parts
-from gateway.driving.recollection import Known, mark_of
+from gateway.driving.foreign import questions
+from gateway.driving.foreign.artifacts import Artifacts, digest, read_parts
+from gateway.driving.foreign.recollection import Known, mark_of
 from gateway.driving.whereabouts import NOTES, Place, whereabouts
 
 _NO_WORDS: Final = "-"  # the digest of a question without a message
@@ -282,7 +282,10 @@ class Translation:
         return found
 
     def _added(self, added: Sequence[ArtifactAdded]) -> list[Event]:
-        return [replace(event, extra={**self._place.ids, **event.extra}) for event in added]
+        found: list[Event] = []
+        for event in added:
+            found.append(replace(event, extra={**self._place.ids, **event.extra}))
+        return found
 
     def _raw(self, item: JsonObject) -> MessageAdded:
         return MessageAdded(role="agent", extra={**self._place.ids, "raw": item})

@@ -13,7 +13,7 @@ from gateway.core.json import JsonObject
 from gateway.core.record import Run
 from gateway.core.store.entry import Recorded
 from gateway.core.store.log import RunLog
-from gateway.driving.artifacts import digest, output_of, read_parts, text_of
+from gateway.driving.foreign.artifacts import digest, output_of, read_parts, text_of
 
 PAGE: Final = 500  # events
 REPAIR: Final = "schema_repair"  # the reason of a message that asks for a better answer

@@ -13,7 +13,7 @@ from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from gateway.core.json import JsonObject
-from gateway.driving.task_streams import Sent, Source
+from gateway.driving.foreign.task_streams import Sent, Source
 from gateway.errors import GatewayError
 
 BACKLOG: Final = 16  # batches read ahead of the log
