@@ -11,7 +11,6 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 
 from gateway.core.addresses import Screen, is_loopback_host, literal
-from gateway.link.timing import IDLE_S
 from gateway.link.transport import Transport
 
 # Agents may live in any network of their owner's, and on this machine.
@@ -22,9 +21,9 @@ def transport_for(url: str, context: ssl.SSLContext, screen: Screen) -> Transpor
     """How the host of `url` is dialled; None: as httpx does it, which knows proxies."""
     parsed = httpx.URL(url)
     if is_loopback_host(parsed.host):
-        return Transport(context, keep_s=IDLE_S)
+        return Transport(context)
     proxies = getproxies()  # as httpx finds them
     if {parsed.scheme, "all"} & proxies.keys() and not proxy_bypass(parsed.host):
         return None
     named = literal(parsed.raw_host.decode("ascii")) is None
-    return Transport(context, keep_s=IDLE_S, screen=screen if named else None)
+    return Transport(context, screen=screen if named else None)

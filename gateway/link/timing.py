@@ -14,7 +14,7 @@ BODY_S: Final = 60.0  # a whole body once its head is there: 64 MiB at about 1 M
 # that streams may send its head with its first event. What they do is lost when we hang up.
 WORK_S: Final = 600.0
 SILENCE_S: Final = 60.0  # servers ping every 15 s: four missed pings are a dead link
-# uvicorn and node close idle connections after 5 s; one that is reused before that is not closed
-# just as a message is sent, which would leave open whether it arrived.
-IDLE_S: Final = 3.0
+# Servers close idle connections themselves, after 5 s or so. Some agents (Gemini CLI's) abort what
+# a request brought about when its client does, also long after the response.
+IDLE_S: Final = 60.0
 RETRY_AFTER_MAX_S: Final = 3600.0  # what an agent may ask for; a run's patience ends sooner

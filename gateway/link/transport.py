@@ -1,140 +1,126 @@
-"""HTTP/1.1 on asyncio's own connections, as a transport of httpx: one pool an origin.
+"""HTTP to one origin over aiohttp's connections, as a transport of httpx.
 
-Knows sockets and httpx's errors, no agent and no credentials. httpx's own transport costs a
-request four times as much CPU, a stream twice the memory, and its pool looks at every connection
-at every request.
+Knows sockets and httpx's errors, no agent and no credentials. httpx's own pool looks at every
+connection at every request: a thousand open streams took it twice the CPU.
 """
 
 import asyncio
+import socket
 import ssl
-from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
+from contextlib import contextmanager
 from typing import Final
 
+import aiohttp
 import httpx
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from gateway.core.addresses import Screen
-from gateway.link.connection import Connection
+from gateway.link.timing import IDLE_S
 
-IDLE_CONNECTIONS: Final = 20  # kept open for the next request
-# Some agents (Gemini CLI's) abort what a request brought about when its client closes the
-# connection, also long after the response. Servers close idle ones themselves after 5 s or so.
-PARKED_S: Final = 60.0
+_READ: Final = 64 * 1024  # bytes read ahead of whoever reads a body; twice that at most
 
 
 class Transport(httpx.AsyncBaseTransport):
-    """Connections to one origin. Raises httpx's errors, as every transport of it.
+    """Connections to one origin. Raises httpx's errors, as every transport of it: ConnectError and
+    ConnectTimeout only where nothing can have been sent.
 
     Only connecting has a time-out here: what follows waits until it is cancelled.
     """
 
-    def __init__(
-        self, context: ssl.SSLContext, *, keep_s: float, screen: Screen | None = None
-    ) -> None:
-        """`keep_s`: how long a connection is kept for the next request. `screen` judges where the
-        origin's name leads, at every connection; without one it is for the system to resolve."""
-        self._context = context
-        self._screen = screen
-        self._keep_s = keep_s
-        self._loop = asyncio.get_running_loop()
-        self._idle: deque[Connection] = deque()
-        self._parked: deque[Connection] = deque()  # too old for another request
+    def __init__(self, context: ssl.SSLContext, *, screen: Screen | None = None) -> None:
+        """`screen` judges where the origin's name leads, at every connection; without one it is
+        for the system to resolve."""
+        connector = aiohttp.TCPConnector(
+            ssl=context,
+            limit=0,
+            keepalive_timeout=IDLE_S,
+            use_dns_cache=False,
+            resolver=None if screen is None else _Screened(screen),
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=_READ,
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+        )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        connection = self._kept()
-        if connection is None:
-            limits: dict[str, float | None] = request.extensions.get("timeout", {})
-            connection = await self._connected(request.url, limits.get("connect"))
-        try:
-            connection.begin(_bytes_of(request, await request.aread()))
-            status, headers = await connection.head()
-        except BaseException:
-            connection.abort()
-            raise
-        body = _Body(self, connection)
-        return httpx.Response(status, headers=headers, stream=body)
-
-    def _kept(self) -> Connection | None:
-        """An idle connection, the one used last; those that are too old are left to the other
-        side to close."""
-        now = self._loop.time()
-        while self._parked and (self._parked[0].closed or now - self._parked[0].since > PARKED_S):
-            self._parked.popleft().abort()
-        while self._idle and (self._idle[0].closed or now - self._idle[0].since > self._keep_s):
-            self._parked.append(self._idle.popleft())
-        while self._idle:
-            connection = self._idle.pop()
-            if not connection.spoken_to:
-                return connection
-            connection.abort()
-        return None
-
-    async def _connected(self, url: httpx.URL, timeout_s: float | None) -> Connection:
-        """Raises: httpx.ConnectError, httpx.ConnectTimeout, AddressRefusedError."""
-        host = url.raw_host.decode("ascii").strip("[]")
-        port = url.port or (443 if url.scheme == "https" else 80)
-        failure: OSError | None = None
-        try:
-            async with asyncio.timeout(timeout_s):
-                found = [host] if self._screen is None else await self._screen.addresses(host, port)
-                for address in found:
-                    try:
-                        return await self._dialled(address, port, host, url.scheme == "https")
-                    except OSError as exc:  # ssl.SSLError is one too
-                        failure = exc
-        except TimeoutError as exc:
-            raise httpx.ConnectTimeout(f"no connection within {timeout_s} s") from exc
-        except (OSError, UnicodeError) as exc:
-            failure = failure or OSError(str(exc))
-        raise httpx.ConnectError(str(failure or "its name has no address")) from failure
-
-    async def _dialled(self, address: str, port: int, host: str, secure: bool) -> Connection:
-        _, made = await self._loop.create_connection(
-            Connection,
-            address,
-            port,
-            ssl=self._context if secure else None,
-            server_hostname=host if secure else None,
+        limits: dict[str, float | None] = request.extensions.get("timeout", {})
+        with _errors():
+            response = await self._session.request(
+                request.method,
+                str(request.url),
+                headers=request.headers.multi_items(),
+                data=await request.aread() or None,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.get("connect")),
+            )
+        return httpx.Response(
+            response.status, headers=response.raw_headers, stream=_Body(response), request=request
         )
-        return made
-
-    def take_back(self, connection: Connection) -> None:
-        """A connection whose response was read to its end."""
-        if connection.reusable and len(self._idle) < IDLE_CONNECTIONS:
-            connection.since = self._loop.time()
-            self._idle.append(connection)
-        else:
-            connection.abort()
 
     async def aclose(self) -> None:
-        while left := self._idle or self._parked:
-            left.pop().abort()
+        await self._session.close()
 
 
 class _Body(httpx.AsyncByteStream):
-    """The body of a response, in the pieces it comes in; closing it gives the connection back."""
+    """The body of a response, in the pieces it comes in; closing it gives the connection back, or
+    ends it when something is left."""
 
-    __slots__ = ("_connection", "_transport")
+    __slots__ = ("_response",)
 
-    def __init__(self, transport: Transport, connection: Connection) -> None:
-        self._transport = transport
-        self._connection: Connection | None = connection
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
 
     async def __aiter__(self) -> AsyncGenerator[bytes, None]:
-        while (connection := self._connection) is not None:
-            piece = await connection.piece()
-            if not piece:
-                return
-            yield piece
+        with _errors():
+            async for piece in self._response.content.iter_any():
+                yield piece
 
     async def aclose(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            self._transport.take_back(connection)
+        self._response.release() if self._response.content.at_eof() else self._response.close()
 
 
-def _bytes_of(request: httpx.Request, content: bytes) -> bytes:
-    """A request as it is sent; httpx has checked what stands in its headers."""
-    lines = [b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), request.url.raw_path)]
-    lines += [b"%b: %b\r\n" % header for header in request.headers.raw]
-    return b"".join([*lines, b"\r\n", content])
+class _Screened(AbstractResolver):
+    """Names are resolved once, judged, and dialled as judged."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Raises: AddressRefusedError; OSError when the name has no address."""
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in await self._screen.addresses(host, port)
+        ]
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+
+@contextmanager
+def _errors() -> Generator[None, None, None]:
+    """aiohttp's errors as httpx's."""
+    try:
+        yield
+    except aiohttp.ConnectionTimeoutError as exc:
+        raise httpx.ConnectTimeout("no connection in time") from exc
+    except aiohttp.ClientConnectorError as exc:  # names without an address and TLS too
+        raise httpx.ConnectError(str(exc)) from exc.__cause__ or exc
+    except aiohttp.InvalidURL as exc:
+        raise httpx.UnsupportedProtocol("it is no URL of HTTP") from exc
+    except aiohttp.ClientOSError as exc:
+        raise httpx.NetworkError(str(exc)) from exc
+    except (aiohttp.ClientError, asyncio.IncompleteReadError) as exc:
+        raise httpx.RemoteProtocolError(str(exc)) from exc

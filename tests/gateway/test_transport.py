@@ -10,7 +10,7 @@ import anyio
 import httpx
 import pytest
 
-from gateway.link.connection import HEAD_MAX, UNREAD_MAX
+from gateway.link.timing import IDLE_S
 from gateway.link.transport import Transport
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -18,7 +18,7 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def client(talk: Talk, *, keep_s: float = 60.0) -> AsyncGenerator[httpx.AsyncClient, None]:
+async def client(talk: Talk) -> AsyncGenerator[httpx.AsyncClient, None]:
     """A client of a server that says on each connection what `talk` does."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -31,7 +31,7 @@ async def client(talk: Talk, *, keep_s: float = 60.0) -> AsyncGenerator[httpx.As
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    transport = Transport(ssl.create_default_context(), keep_s=keep_s)
+    transport = Transport(ssl.create_default_context())
     async with httpx.AsyncClient(transport=transport, base_url=url, timeout=None) as made:
         with anyio.fail_after(20):
             yield made
@@ -96,9 +96,8 @@ async def test_a_head_without_an_end_is_an_error() -> None:
             await writer.drain()
 
     async with client(talk) as http:
-        with pytest.raises(httpx.RemoteProtocolError, match="no end"):
+        with pytest.raises(httpx.RemoteProtocolError):
             await http.get("/")
-    assert HEAD_MAX < 1_000_000
 
 
 async def test_an_interim_answer_is_passed_over() -> None:
@@ -167,11 +166,11 @@ async def test_a_body_nobody_reads_makes_the_server_wait() -> None:
     async with client(talk) as http, http.stream("GET", "/") as response:
         await stuck.wait()
         assert response.status_code == 200
-        assert UNREAD_MAX < sent < 50_000_000
+        assert 65536 < sent < 50_000_000
 
 
 async def test_a_port_nobody_listens_at_is_a_connect_error() -> None:
-    transport = Transport(ssl.create_default_context(), keep_s=1.0)
+    transport = Transport(ssl.create_default_context())
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))  # bound and not listening: nobody else takes it
         async with httpx.AsyncClient(transport=transport) as http:
@@ -179,25 +178,21 @@ async def test_a_port_nobody_listens_at_is_a_connect_error() -> None:
                 await http.get(f"http://127.0.0.1:{held.getsockname()[1]}/")
 
 
-async def test_a_connection_too_old_for_another_request_is_left_to_the_server_to_close() -> None:
+async def test_an_idle_connection_is_left_to_the_server_to_close() -> None:
     # Gemini CLI's server aborts the turn behind a request when its client closes the connection,
-    # also after the response: every question that waited longer than keep_s was gone.
-    closed: list[str] = []
-    served = 0
+    # also after the response: every question that waited longer than the 3 s after which idle
+    # connections were closed once was gone. Servers close them after 5 s or so.
+    closed: list[int] = []
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal served
-        served += 1
-        name = f"connection {served}"
-        while True:
-            try:
-                await reader.readuntil(b"\r\n\r\n")
-            except asyncio.IncompleteReadError:
-                closed.append(name)
-                return
-            writer.write(OK + b"Content-Length: 2\r\n\r\nok")
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK + b"Content-Length: 2\r\n\r\nok")
+        await reader.read()
+        closed.append(1)
 
-    async with client(talk, keep_s=-1.0) as http:
-        for _ in range(3):
-            await http.get("/")
-        assert (served, closed) == (3, [])
+    assert IDLE_S > 30
+    async with client(talk) as http:
+        await http.get("/")
+        await anyio.lowlevel.checkpoint()
+        assert closed == []
+    assert closed == [1]

@@ -283,8 +283,7 @@ class Translation:
 
     def _added(self, added: Sequence[ArtifactAdded]) -> list[Event]:
         found: list[Event] = []
-        for event in added:
-            found.append(replace(event, extra={**self._place.ids, **event.extra}))
+        found.extend(replace(one, extra={**self._place.ids, **one.extra}) for one in added)
         return found
 
     def _raw(self, item: JsonObject) -> MessageAdded:
