@@ -34,6 +34,11 @@ class _ReplaceableError(Exception):
     """The agent of a pool could not be reached, and cannot have heard of the run."""
 
 
+def _moved_out(run: Run, home: str) -> StatusChanged:
+    text = f"{home!r}, where the session's conversation is, takes no runs of pool {run.agent!r} now"
+    return StatusChanged(status=run.status, reason="session_lost", message=text)
+
+
 class AgentDriver:
     """One run at whatever agent it is for."""
 
@@ -82,11 +87,14 @@ class AgentDriver:
         """At one of a pool's agents; at the next, as long as none of them can have heard of it.
 
         A session whose conversation is at one of them stays there, or the run fails: another would
-        know nothing of it.
+        know nothing of it. When that one is no member any more, the run says so and begins anew.
         """
         pool = writer.run.agent
         session = await writer.session()
         home = session.remote if session is not None else None
+        if home is not None and home.agent not in self._registry.members(pool):
+            await writer.emit(_moved_out(writer.run, home.agent))
+            home = None
         tried: set[str] = set()
         while True:
             stays = home is not None and home.agent in set(self._registry.members(pool)) - tried

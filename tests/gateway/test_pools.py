@@ -62,10 +62,10 @@ class Painters:
         self.gateway = gateway
         self.stages = stages
 
-    async def begin(self, **more: Any) -> tuple[Run, Puppet, str]:
-        """A run at the pool, its puppet, and the member that it is at."""
+    async def begin(self, events: int = 1, **more: Any) -> tuple[Run, Puppet, str]:
+        """A run at the pool once it has so many events, its puppet, and the member it is at."""
         run = await self.gateway.spawn(POOL, **more)
-        await self.gateway.seen(run, 1)
+        await self.gateway.seen(run, events)
         found = [
             (puppet, name)
             for name, stage in self.stages.items()
@@ -125,6 +125,24 @@ async def test_a_session_stays_at_its_agent_and_in_its_context(painters: Painter
     assert stored.remote is not None
     assert stored.remote.context_id == first.remote.context_id
     assert puppet.run.context_id == first.remote.context_id
+
+
+async def test_a_session_whose_agent_left_the_pool_says_that_its_conversation_is_lost(
+    painters: Painters,
+) -> None:
+    first, puppet, name = await painters.begin()
+    await puppet.end(RunCompleted())
+    first = await painters.gateway.ended(first)
+    directory = painters.gateway.registry.directory
+    entry = directory.entry(name)
+    directory.change(entry, entry.standing.model_copy(update={"enabled": False}))
+    again, puppet, where = await painters.begin(2, context_id=first.context_id)
+    assert where != name
+    await puppet.end(RunCompleted())
+    await painters.gateway.ended(again)
+    (type_, data), *_ = await painters.gateway.events(again)
+    assert (type_, data["reason"]) == ("status_changed", "session_lost")
+    assert name in data["message"]
 
 
 async def test_a_disabled_member_gets_nothing_new_and_keeps_what_it_has(
