@@ -20,6 +20,7 @@ from gateway.agents.logins import (
     wrapper_token,
 )
 from gateway.agents.registration import Described, Registration
+from gateway.core.errors import InvalidInputError
 from gateway.core.secrets import Mask, is_secret_name
 from gateway.errors import AgentUnreachableError, GatewayError
 from gateway.home import Home
@@ -113,7 +114,11 @@ class Calls:
             if entry.stopped:
                 why = "it said that it stops, and registers again when it starts"
                 raise AgentUnreachableError(entry.name, base_url, why)
-            headers = self._headers(registration)
+            try:
+                headers = self._headers(registration)
+            except InvalidInputError as exc:
+                entry.watch.faulty(str(exc))
+                raise
         self._learn(headers)
         client = self._clients.at(base_url)
         return Link(agent=entry.name, client=client, headers=headers), base_url

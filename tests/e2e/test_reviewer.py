@@ -46,7 +46,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Stag
 
 def git(repository: Path, *words: str) -> str:
     done = subprocess.run(
-        ["git", "-C", str(repository), *words], capture_output=True, text=True, check=True
+        ["git", "-C", str(repository), *words], capture_output=True, encoding="utf-8", check=True
     )
     return done.stdout
 

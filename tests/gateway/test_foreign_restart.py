@@ -174,7 +174,7 @@ async def test_a_start_whose_answer_was_lost_is_found_by_its_message(
 async def test_a_gateway_killed_between_send_and_record_looks_and_never_sends_again(
     tmp_path: Path, found: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.driving.search.LOOKS_S", (0.0, 0.05))
+    monkeypatch.setattr("gateway.driving.foreign.search.LOOKS_S", (0.0, 0.05))
     silent = anyio.Event()
     script = Script({"SendStreamingMessage": lambda _: until(silent)})
     async with playing(script) as agent:
@@ -244,7 +244,7 @@ async def test_an_answer_that_was_heard_although_nothing_came_back_is_not_asked_
 async def test_an_answer_that_was_not_heard_is_asked_for_again_and_not_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.driving.search.LOOKS_S", (0.0, 0.05))
+    monkeypatch.setattr("gateway.driving.foreign.search.LOOKS_S", (0.0, 0.05))
     script = Script(
         {
             "SendStreamingMessage": turns(ASKING, Broken(), [{"task": task("COMPLETED")}]),

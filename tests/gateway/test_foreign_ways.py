@@ -14,8 +14,7 @@ from gateway.core.record import Run
 from gateway.core.status import RunStatus
 from gateway.dialects import spoken
 from gateway.dialects.dialect import Call, Said
-from gateway.driving import foreign
-from gateway.driving.foreign import artifacts, recording, setbacks
+from gateway.driving.foreign import artifacts, foreign_run, recording, setbacks
 from tests.gateway.house import House, house, texts
 from tests.gateway.script import (
     Json,
@@ -123,7 +122,7 @@ async def test_a_login_is_waited_for_and_then_the_run_goes_on(
     tmp_path: Path, by_us: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The specification lets the login be made elsewhere: the task goes on without a message.
-    monkeypatch.setattr(foreign, "WATCH_MIN_S", 0.05)
+    monkeypatch.setattr(foreign_run, "WATCH_MIN_S", 0.05)
     need = said("Log in at https://x", "q-1")
     script = Script(
         {
@@ -379,7 +378,7 @@ async def test_an_answer_that_does_not_fit_is_asked_for_once_more(tmp_path: Path
 async def test_a_better_answer_that_was_asked_for_before_a_kill_is_looked_for(
     tmp_path: Path, found: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.driving.search.LOOKS_S", (0.0, 0.05))
+    monkeypatch.setattr("gateway.driving.foreign.search.LOOKS_S", (0.0, 0.05))
     silent = anyio.Event()
     first = {"task": task("COMPLETED", said("four", "m-1"))}
     script = Script({"SendStreamingMessage": turns([first], lambda _: until(silent))})
