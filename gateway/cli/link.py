@@ -80,6 +80,8 @@ class Link:
                 answer = as_object(json.decode(item))
         except (self._exchange.ExchangeError, ValueError) as exc:
             raise LostError(in_commands(str(exc))) from exc
+        if not answer:  # a stream that was cut between two items ends like any other
+            raise LostError(in_commands(self._exchange.WENT_AWAY))
         if "error" in answer:
             raise CommandError(in_commands(str(as_object(answer["error"]).get("message"))))
         result = as_object(answer.get("result"))
