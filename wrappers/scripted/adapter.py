@@ -46,10 +46,10 @@ class ScriptedSession:
         )
         self._play = play  # before anything is awaited: a cancel may come at once
         try:
-            if self._vendor_session is None:
+            if fresh := self._vendor_session is None:
                 self._vendor_session = uuid.uuid4().hex
                 yield Bound(vendor_session=self._vendor_session)
-            memory = Memory(self._folder, self._vendor_session)
+            memory = Memory(self._folder, self._vendor_session, fresh=fresh)
             yield RunStarted(extra={"session": self._vendor_session, "model": MODEL})
             async with aclosing(_played(play, memory)) as steps:
                 async for step in steps:
@@ -77,8 +77,8 @@ class ScriptedSession:
 
 async def _played(play: Play, memory: Memory) -> AsyncGenerator[Step, None]:
     """The turn's steps, its last one too; what it waits for can be gone on with elsewhere."""
-    state = await memory.turn(play.turn.run_id)
-    play.before, play.signed_in = await memory.said(), state is not None
+    play.before, state = await memory.recall(play.turn.run_id)
+    play.signed_in = state is not None
     try:
         if play.turn.answered:
             play.go_on(_known(state))
