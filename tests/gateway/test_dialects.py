@@ -214,7 +214,7 @@ def test_codex_a2a_names_what_it_wants_to_do() -> None:
 
 def test_permissions_of_codex_a2a_are_granted_whole_for_a_turn_or_a_session_or_not() -> None:
     request = question("codex_a2a", "permissions")
-    wanted = {"network": {"enabled": True}, "fileSystem": {"write": ["/work/other"]}}
+    wanted = {"network": {"enabled": True}, "fileSystem": {"write": ["/srv/other"]}}
     assert request.input == wanted
     found = [said(request, option=option) for option in ("allow", "allow_session", "deny")]
     assert [one.params for one in found if isinstance(one, Call)] == [

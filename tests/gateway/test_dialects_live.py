@@ -53,7 +53,7 @@ def a2acode(scenario: str) -> Script:
 
 
 async def a_run(gateway: House, url: str, **more: Any) -> Run:
-    return await gateway.spawn(await gateway.agent(url), "do it", cwd="/work/project", **more)
+    return await gateway.spawn(await gateway.agent(url), "do it", cwd="/srv/project", **more)
 
 
 async def test_a_run_at_a2acode_asks_is_answered_and_completes(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ async def test_a_run_at_codex_a2a_is_answered_by_a_method_and_completes(
     assert (told["method"], told["params"]) in codex.script.calls
     [first] = codex.script.heard()
     execution = {"model": "m-1", "effort": "low"}
-    assert first["metadata"]["codex"] == {"directory": "/work/project", "execution": execution}
+    assert first["metadata"]["codex"] == {"directory": "/srv/project", "execution": execution}
 
 
 async def test_a_run_at_codex_a2a_is_answered_after_a_restart(tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ async def test_a_run_at_gemini_asks_is_answered_and_its_turns_end_completes_it(
     assert ended.result is not None
     assert ended.result.final_response == "I ran it. All done."
     first, second = script.heard("message/stream")
-    settings = {"kind": "agent-settings", "workspacePath": "/work/project"}
+    settings = {"kind": "agent-settings", "workspacePath": "/srv/project"}
     assert first["metadata"]["coderAgent"] == settings
     [part] = second["parts"]
     assert part["data"]["outcome"] == "proceed_once"
