@@ -20,8 +20,11 @@ from tests.conftest import built_environment
 from tests.gateway.process import COMMAND, START_S, started
 
 # The signals of Ctrl+C go to whom the terminal belongs.
+# As a login shell starts it: whoever runs the tests in the background ignores SIGINT, and whatever
+# a process ignores its children do.
 AT_A_TERMINAL = (
-    "import fcntl, os, sys, termios\n"
+    "import fcntl, os, signal, sys, termios\n"
+    "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
     "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
     "os.execv(sys.argv[1], sys.argv[1:])"
 )
