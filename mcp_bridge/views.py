@@ -18,20 +18,6 @@ def agent_name(run: Run) -> str:
     return run.nickname or run.context_id
 
 
-def remote_ref(run: Run) -> JsonObject | None:
-    """Where the run lives at its agent."""
-    remote = run.remote
-    if remote is None:
-        return None
-    return {
-        "provider": "a2a",
-        "agent_name": remote.agent,
-        "agent_url": remote.agent_url,
-        "context_id": remote.context_id,
-        "task_id": remote.task_id,
-    }
-
-
 def run_view(run: Run) -> RunView:
     view: RunView = {
         "run_id": run.id,
@@ -47,7 +33,7 @@ def run_view(run: Run) -> RunView:
         "updated_at": iso(run.updated_at),
         "cwd": run.request.cwd,
         "metadata": run.metadata,
-        "remote_ref": remote_ref(run),
+        "remote_ref": run.remote and run.remote.ref,
     }
     if run.completed_at is not None:
         view["completed_at"] = iso(run.completed_at)

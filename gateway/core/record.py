@@ -64,6 +64,17 @@ class Remote:
     src_seq: int = 0
     agent_url: str | None = None
 
+    @property
+    def ref(self) -> JsonObject:
+        """The `remote_ref` of the contract (2.3)."""
+        return {
+            "provider": "a2a",
+            "agent_name": self.agent,
+            "agent_url": self.agent_url,
+            "context_id": self.context_id,
+            "task_id": self.task_id,
+        }
+
 
 # Without slots: a fold step copies the members at once, 1 us where dataclasses.replace takes 10.
 @dataclass(frozen=True, kw_only=True)

@@ -29,13 +29,7 @@ def whereabouts(remote: Remote) -> JsonObject:
     return {
         "task_id": remote.task_id,
         "context_id": remote.context_id,
-        "remote_ref": {
-            "provider": "a2a",
-            "agent_url": remote.agent_url,
-            "agent_name": remote.agent,
-            "context_id": remote.context_id,
-            "task_id": remote.task_id,
-        },
+        "remote_ref": remote.ref,
     }
 
 

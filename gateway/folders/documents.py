@@ -11,7 +11,7 @@ from gateway.core import json, messages, redact
 from gateway.core.clock import iso
 from gateway.core.json import JsonObject
 from gateway.core.messages import InvalidMessageError, Message
-from gateway.core.record import Remote, Run, Session
+from gateway.core.record import Run, Session
 from gateway.core.store.entry import Recorded
 
 HAS_REFS: Final = f'"{redact.REFS}"'
@@ -37,7 +37,7 @@ def run_document(run: Run, result: JsonObject | None) -> JsonObject:
     return {
         **document,
         "metadata": run.metadata,
-        "remoteRef": _remote_ref(run.remote),
+        "remoteRef": run.remote and run.remote.ref,
         "startedAt": iso(run.started_at or run.created_at),
         "updatedAt": iso(run.updated_at),
         "completedAt": None if run.completed_at is None else iso(run.completed_at),
@@ -72,7 +72,7 @@ def session_document(session: Session) -> JsonObject:
         "cwd": session.cwd,
         "agentName": _agent_name(session.nickname, session.id),
         "backendSessionId": session.backend_session_id,
-        "remoteRef": _remote_ref(session.remote),
+        "remoteRef": session.remote and session.remote.ref,
         "createdAt": iso(session.created_at),
         "updatedAt": iso(session.updated_at),
         "metadata": session.metadata,
@@ -138,18 +138,6 @@ def _prompt(message: Message) -> str:
             case _:
                 said.append(f"Attached file: {part.get('name') or part.get('uri') or 'unnamed'}")
     return "\n".join(said)
-
-
-def _remote_ref(remote: Remote | None) -> JsonObject | None:
-    if remote is None:
-        return None
-    return {
-        "provider": "a2a",
-        "agent_name": remote.agent,
-        "agent_url": remote.agent_url,
-        "context_id": remote.context_id,
-        "task_id": remote.task_id,
-    }
 
 
 def _artifact(item: JsonObject, made: Mapping[int, JsonObject]) -> JsonObject:

@@ -133,14 +133,11 @@ class Launcher:
         return None
 
     def _adopted(self, published: Published) -> Running:
-        launched = (read_private(self._home.launched) or {}).values()
-        process = published.process
-        noted = any(as_object(one) == _identity(process) for one in launched)
         return Running(
             base_url=published.url,
             token=token_in(published.token_file),
-            process=process,
-            ours=published.launched or noted,
+            process=published.process,
+            ours=published.launched,
         )
 
     # -- a new one -------------------------------------------------------------------------------
@@ -196,8 +193,5 @@ class Launcher:
 
     def _remember(self, agent: str, process: Process) -> None:
         launched = read_private(self._home.launched) or {}
-        write_private(self._home.launched, {**launched, agent: _identity(process)})
-
-
-def _identity(process: Process) -> JsonObject:
-    return {"pid": process.pid, "start_time": process.start_time}
+        noted: JsonObject = {"pid": process.pid, "start_time": process.start_time}
+        write_private(self._home.launched, {**launched, agent: noted})

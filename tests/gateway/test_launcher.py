@@ -15,6 +15,18 @@ from tests.gateway.house import alive, house, texts
 from tests.wrappers.launched import gone, launched
 
 
+def two_of_one_home(tmp_path: Path, environment: dict[str, str]) -> tuple[Home, Launcher, Launcher]:
+    """The launchers of two gateways, one after the other in the same home."""
+    home = Home(tmp_path / "home")
+    child = {**environment, "A2A_GATEWAY_HOME": str(home.path)}
+    first, second = (Launcher(home, environment=child, timeout_s=30) for _ in range(2))
+    return home, first, second
+
+
+async def ensured(launcher: Launcher, found: list[int]) -> None:
+    found.append((await launcher.ensure("scripted")).process.pid)
+
+
 async def test_a_local_agent_is_started_at_its_first_use_and_stopped_with_the_gateway(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
@@ -65,11 +77,8 @@ async def test_a_wrapper_that_died_is_started_again_and_its_run_says_interrupted
 async def test_a_wrapper_of_a_gateway_that_was_killed_is_taken_over_and_stopped(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    home = Home(tmp_path / "home")
-    child = {**environment, "A2A_GATEWAY_HOME": str(home.path)}
-    killed = Launcher(home, environment=child, timeout_s=30)
+    _, killed, after = two_of_one_home(tmp_path, environment)
     before = await killed.ensure("scripted")
-    after = Launcher(home, environment=child, timeout_s=30)
     adopted = await after.ensure("scripted")
     assert adopted.process == before.process
     assert adopted.token == before.token is not None
@@ -161,22 +170,15 @@ async def test_a_wrapper_that_a_killed_gateway_had_just_started_is_waited_for(
 ) -> None:
     # The gateway after that found no note of it yet and started another, which found its folder
     # taken: the run ended as launch_failed.
-    home = Home(tmp_path / "home")
-    child = {**environment, "A2A_GATEWAY_HOME": str(home.path)}
-    killed = Launcher(home, environment=child, timeout_s=30)
-    after = Launcher(home, environment=child, timeout_s=30)
+    home, killed, after = two_of_one_home(tmp_path, environment)
     found: list[int] = []
-
-    async def ensure(launcher: Launcher) -> None:
-        found.append((await launcher.ensure("scripted")).process.pid)
-
     with anyio.fail_after(60):
         async with anyio.create_task_group() as group:
-            group.start_soon(ensure, killed)
+            group.start_soon(ensured, killed, found)
             while not home.launched.exists():
                 await anyio.lowlevel.checkpoint()
             assert home.wrappers() == []
-            group.start_soon(ensure, after)
+            group.start_soon(ensured, after, found)
     assert found[0] == found[1]
     await after.stop()
     await killed.stop()
@@ -187,12 +189,9 @@ async def test_a_wrapper_is_known_as_ours_by_its_own_note(
 ) -> None:
     # A gateway that was killed in the milliseconds in which it forked its wrapper had not noted it:
     # the next one used the wrapper and left it running at its stop.
-    home = Home(tmp_path / "home")
-    child = {**environment, "A2A_GATEWAY_HOME": str(home.path)}
-    killed = Launcher(home, environment=child, timeout_s=30)
+    home, killed, after = two_of_one_home(tmp_path, environment)
     before = await killed.ensure("scripted")
     home.launched.unlink()
-    after = Launcher(home, environment=child, timeout_s=30)
     adopted = await after.ensure("scripted")
     assert adopted.ours
     await after.stop()
@@ -204,21 +203,15 @@ async def test_a_wrapper_is_known_as_ours_by_its_own_note(
 async def test_one_that_a_killed_gateway_forked_unseen_is_waited_for_by_its_name(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    home = Home(tmp_path / "home")
-    child = {**environment, "A2A_GATEWAY_HOME": str(home.path)}
-    killed, after = (Launcher(home, environment=child, timeout_s=30) for _ in range(2))
+    home, killed, after = two_of_one_home(tmp_path, environment)
     found: list[int] = []
-
-    async def ensure(launcher: Launcher) -> None:
-        found.append((await launcher.ensure("scripted")).process.pid)
-
     async with anyio.create_task_group() as group:
-        group.start_soon(ensure, killed)
+        group.start_soon(ensured, killed, found)
         with anyio.fail_after(20):
             while not home.launched.exists():
                 await anyio.lowlevel.checkpoint()
         home.launched.unlink()  # as if the kill had come first
-        group.start_soon(ensure, after)
+        group.start_soon(ensured, after, found)
     assert found[0] == found[1]
     await after.stop()
     await killed.stop()
@@ -227,14 +220,11 @@ async def test_one_that_a_killed_gateway_forked_unseen_is_waited_for_by_its_name
 async def test_local_agents_outlive_a_gateway_that_is_asked_to_keep_them(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    home = Home(tmp_path / "home")
-    child = {**environment, "A2A_GATEWAY_HOME": str(home.path)}
-    first = Launcher(home, environment=child, timeout_s=30)
+    home, first, second = two_of_one_home(tmp_path, environment)
     kept = await first.ensure("scripted")
     home.ask_to_keep_agents(this_process())
     await first.stop()
     assert kept.alive
-    second = Launcher(home, environment=child, timeout_s=30)
     assert (await second.ensure("scripted")).process == kept.process
     await second.stop()  # asked once, kept once
     assert kept.child is not None
