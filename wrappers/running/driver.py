@@ -212,7 +212,9 @@ class AdapterDriver:
                 await self._deliver(default_answer(request), None)
 
     async def steer(self, message: Message) -> None:
-        if self._waits_for_retry:
+        # The turn that asked for a login may still be closing: what comes then is the retry too.
+        asks = self._writer is not None and self._writer.run.status is RunStatus.AUTH_REQUIRED
+        if self._waits_for_retry or asks:
             self._retry.set()
             return
         if self._session is None:
