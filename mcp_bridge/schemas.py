@@ -13,6 +13,10 @@ from gateway.core import json
 from gateway.core.json import JsonObject
 from mcp_bridge.errors import RefusedError
 
+RESULT_BYTES: Final = 8192  # clients cut or hide what is longer than about 12,000 characters
+RESULT_BYTES_MIN: Final = 1024
+RESULT_BYTES_MAX: Final = 262_144
+
 # Left out of what is published; the models check all of it.
 _NOISE: Final = frozenset({"title", "default", "additionalProperties", "minLength", "maxLength"})
 

@@ -29,9 +29,8 @@ from gateway.core.errors import CoreError
 from gateway.core.tasks import Tasks
 from mcp_bridge.catalog import INSTRUCTIONS, TOOLS
 from mcp_bridge.errors import RefusedError, text_of
-from mcp_bridge.placement import Backends
 from mcp_bridge.schemas import read_arguments
-from mcp_bridge.tools import Call, Runs
+from mcp_bridge.tool import Backends, Call
 from mcp_bridge.within import PARENT_HEADER, checked
 
 NAME: Final = "a2a-gateway"
@@ -50,12 +49,12 @@ def build(
 
     Stateless: a client finds its tools again after a restart without a new handshake.
     """
-    server = mcp_server(Runs(tasks, backends, principal))
+    server = mcp_server(tasks, backends, principal)
     app = server.streamable_http_app(streamable_http_path=PATH, stateless_http=True)
     return list(app.routes), server.session_manager.run
 
 
-def mcp_server(runs: Runs) -> Server[Any]:
+def mcp_server(tasks: Tasks, backends: Backends, principal: str) -> Server[Any]:
     """The server itself, for any transport. It offers no subscriptions: an open listening stream
     would keep the process from ending, and seven fixed tools never change."""
     published = ListToolsResult(tools=[tool.published() for tool in TOOLS])
@@ -65,7 +64,14 @@ def mcp_server(runs: Runs) -> Server[Any]:
         return published
 
     async def call_tool(context: _Context, params: CallToolRequestParams) -> CallToolResult:
-        return await _answer(runs, context, params.name, params.arguments or {})
+        call = Call(
+            tasks=tasks,
+            backends=backends,
+            principal=principal,
+            beat=_beat_of(context),
+            within=_within(context),
+        )
+        return await _answer(call, params.name, params.arguments or {})
 
     return Server(
         NAME,
@@ -77,13 +83,11 @@ def mcp_server(runs: Runs) -> Server[Any]:
     )
 
 
-async def _answer(
-    runs: Runs, context: _Context, name: str, arguments: Mapping[str, Any]
-) -> CallToolResult:
+async def _answer(call: Call, name: str, arguments: Mapping[str, Any]) -> CallToolResult:
     """A call's result; whatever goes wrong is text, because clients show either text or structure
     of an error and differ in which."""
     try:
-        result = await _run(runs, context, name, arguments)
+        result = await _run(call, name, arguments)
     except CoreError as exc:
         return _error(text_of(exc))
     except Exception:  # the root of a call: it ends here, and costs nobody else anything
@@ -95,15 +99,12 @@ async def _answer(
     return CallToolResult(content=[text], structured_content=dict(result))
 
 
-async def _run(
-    runs: Runs, context: _Context, name: str, arguments: Mapping[str, Any]
-) -> Mapping[str, Any]:
+async def _run(call: Call, name: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     tool = next((tool for tool in TOOLS if tool.name == name), None)
     if tool is None:
         known = ", ".join(tool.name for tool in TOOLS)
         raise RefusedError(f"no tool {name[:64]!r}; the tools are {known}")
-    call = Call(beat=_beat_of(context), within=_within(context))
-    return await tool.run(runs, read_arguments(tool.arguments, name, arguments), call)
+    return await tool.run(call, read_arguments(tool.arguments, name, arguments))
 
 
 def _within(context: _Context) -> str | None:

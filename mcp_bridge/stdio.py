@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from mcp_bridge.clients import CLIENTS, Entry
-from mcp_bridge.endpoint import HOME_VARIABLE, Gateway
-from mcp_bridge.relay import Relay
+from mcp_bridge.clients.configuration import CLIENTS, Entry
+from mcp_bridge.relaying.endpoint import HOME_VARIABLE, Gateway
+from mcp_bridge.relaying.relay import Relay
 from mcp_bridge.within import within
 
 # Another distribution, mcp-bridge, ships a package of this name; its modules have no such mark.

@@ -19,7 +19,7 @@ from gateway.core import json
 from gateway.core.json import JsonObject, as_object
 
 if TYPE_CHECKING:
-    from mcp_bridge.endpoint import Gateway
+    from mcp_bridge.relaying.endpoint import Gateway
 
 MAX_BYTES: Final = 262_144  # the most a tool's answer may have: here no model reads it
 REGISTRY: Final = "/registry"
@@ -57,7 +57,8 @@ class Link:
     def __init__(self, home: Path | None = None, *, start: bool = True) -> None:
         try:
             # Inline: the reason is in the module's docstring.
-            from mcp_bridge import endpoint, exchange, within  # noqa: PLC0415
+            from mcp_bridge import within  # noqa: PLC0415
+            from mcp_bridge.relaying import endpoint, exchange  # noqa: PLC0415
         except ImportError as exc:
             raise CommandError(HIDDEN) from exc
         self._endpoint, self._exchange = endpoint, exchange

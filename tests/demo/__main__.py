@@ -13,7 +13,7 @@ from mcp import MCPError
 from rich.console import Console
 from rich.markup import escape
 
-from mcp_bridge import clients
+from mcp_bridge.clients import configuration as clients
 from tests.demo.flows import Scene, WrongEndError, play
 from tests.demo.scenes import CLAUDE, CODEX, REAL, REMOTE
 from tests.demo.stage import (

@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings
 from gateway.core.push import webhook
 from gateway.core.status import lifecycle_diagram
 from gateway.settings import Settings
-from mcp_bridge import clients
+from mcp_bridge.clients import configuration as clients
 from wrappers.scripted import script
 from wrappers.settings import WrapperSettings
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import CoreError
-from mcp_bridge.arguments import BackendConfig, RunReference
+from mcp_bridge.runs.references import RunReference
+from mcp_bridge.runs.request import BackendConfig
 from mcp_bridge.schemas import Arguments, read_arguments
 from tests.docs.readme import PARTS, README, rendered
 

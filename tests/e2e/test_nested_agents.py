@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from gateway.core.json import JsonObject
-from mcp_bridge.clients import Entry, codex
+from mcp_bridge.clients.configuration import Entry, codex
 from tests.e2e.test_nested import children, delegating, ended
 from tests.gateway.process import Gateway, started
 from tests.models import anthropic_messages, openai_responses

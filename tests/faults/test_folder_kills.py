@@ -16,7 +16,7 @@ from gateway.core.secrets import Mask
 from gateway.core.store.listing import RunQuery
 from gateway.core.store.log import RunLog
 from gateway.core.store.open import open_log
-from mcp_bridge.views import event_view
+from mcp_bridge.runs.views import event_view
 from tests.faults.scribe import EVENTS, ME, PROJECTS
 from tests.gateway.process import Gateway, started
 from tests.wrappers.launched import gone

@@ -14,7 +14,6 @@ from gateway.core.json import JsonObject
 from gateway.core.record import Run
 from gateway.core.tasks import Tasks
 from mcp_bridge import server
-from mcp_bridge.tools import Runs
 from tests.core.faces import Served, served
 from tests.core.puppet import ME, Puppet, Stage
 from tests.mcp_bridge.house import Agents
@@ -53,6 +52,6 @@ async def both(folder: Path) -> AsyncGenerator[Both]:
     stage = Stage()
     async with served(folder, driver_for=stage.driver_for) as a2a:
         stage.tasks = a2a.tasks
-        tools = server.mcp_server(Runs(a2a.tasks, Agents(), ME))
+        tools = server.mcp_server(a2a.tasks, Agents(), ME)
         async with Client(tools, mode="auto") as mcp:
             yield Both(stage, a2a, mcp)

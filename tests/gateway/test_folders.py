@@ -34,7 +34,7 @@ from gateway.folders import gathered, journal, projection, troubles
 from gateway.folders.directory import Directory, write_all
 from gateway.folders.follower import Follower, run_folders
 from gateway.folders.payload_files import file_bases
-from mcp_bridge.views import event_view
+from mcp_bridge.runs.views import event_view
 from tests.core.puppet import ME, Puppet, Stage, stage
 
 PATIENCE_S = 30.0

@@ -18,7 +18,6 @@ from gateway.core.face.guard import Guard
 from gateway.core.face.serving import Listener
 from gateway.core.json import JsonObject
 from mcp_bridge import server
-from mcp_bridge.tools import Runs
 from tests.core.puppet import ME, Puppet, Stage, stage
 
 Way = Literal["memory, 2026", "memory, legacy", "http, 2026", "http, legacy"]
@@ -134,7 +133,7 @@ async def house(folder: Path, way: Way) -> AsyncGenerator[House]:
     agents = Agents()
     async with stage(folder) as puppets:
         if transport == "memory":
-            mcp = server.mcp_server(Runs(puppets.tasks, agents, ME))
+            mcp = server.mcp_server(puppets.tasks, agents, ME)
             async with Client(mcp, mode=mode) as client:
                 yield House(client, puppets, agents, work)
         else:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_bridge.clients import Entry, claude, codex
+from mcp_bridge.clients.configuration import Entry, claude, codex
 from mcp_bridge.stdio import main
 
 ENTRY = Entry("/opt/my tools/a2a-mcp-bridge", ["--gateway", 'http://h:1/"x"'], {"A": "ü\\"})

@@ -22,7 +22,7 @@ def _run(code: str, environment: dict[str, str]) -> subprocess.CompletedProcess[
 def test_the_relay_loads_nothing_heavy(environment: dict[str, str]) -> None:
     code = "import sys, gateway.relay, mcp_bridge.stdio; print(*sorted(sys.modules))"
     loaded = _run(code, environment | {"PYTHONPATH": str(ROOT)}).stdout.split()
-    assert "mcp_bridge.relay" in loaded
+    assert "mcp_bridge.relaying.relay" in loaded
     assert [name for name in HEAVY if name in loaded] == []
 
 

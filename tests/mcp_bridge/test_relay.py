@@ -20,7 +20,7 @@ from gateway.core.events import AgentMessage, RunCompleted
 from gateway.core.json import JsonObject
 from gateway.core.outcomes import EventPage
 from gateway.core.tasks import Tasks
-from mcp_bridge import tools
+from mcp_bridge.runs import poll_events
 from tests.core.puppet import Stage, stage
 from tests.mcp_bridge.house import PATIENCE_S, Agents, House, http_server
 
@@ -123,7 +123,7 @@ async def relay(arguments: Sequence[str], environment: dict[str, str]) -> AsyncG
 async def test_a_client_works_through_the_relay_in_both_eras(
     mode: str, tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tools, "BEAT_S", 0.05)
+    monkeypatch.setattr(poll_events, "BEAT_S", 0.05)
     async with gateway(tmp_path) as (puppets, agents, arguments):
         parameters = StdioServerParameters(
             command=sys.executable,

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import platformdirs
 import pytest
 
-from mcp_bridge import endpoint
-from mcp_bridge.endpoint import Gateway, GatewayGoneError
+from mcp_bridge.relaying import endpoint
+from mcp_bridge.relaying.endpoint import Gateway, GatewayGoneError
 from tests.mcp_bridge import standin
 
 WORDS = (sys.executable, str(Path(standin.__file__)))

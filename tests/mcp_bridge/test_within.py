@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mcp_bridge import within as bridge
-from mcp_bridge.exchange import Handshake
+from mcp_bridge.relaying.exchange import Handshake
 from mcp_bridge.within import PARENT_HEADER, outside, within
 from wrappers import runfile
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from gateway.profiles import shipped_profiles
-from mcp_bridge import workplace
 from mcp_bridge.errors import RefusedError
+from mcp_bridge.runs import workplace
 from tests.mcp_bridge.house import House
 
 

@@ -9,7 +9,7 @@ from gateway.core.json import JsonObject
 from gateway.core.life.slots import Queued
 from gateway.core.record import Run
 from gateway.core.store.entry import Recorded
-from mcp_bridge.results import RunError, RunEvent, RunResult, RunView, WholeRun
+from mcp_bridge.runs.results import RunError, RunEvent, RunResult, RunView, WholeRun
 
 
 def agent_name(run: Run) -> str:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, BinaryIO, Final, cast
 
-from mcp_bridge.endpoint import Gateway
-from mcp_bridge.exchange import WENT_AWAY, Exchange, ExchangeError, Handshake, as_object
+from mcp_bridge.relaying.endpoint import Gateway
+from mcp_bridge.relaying.exchange import WENT_AWAY, Exchange, ExchangeError, Handshake, as_object
 from mcp_bridge.within import Within, nowhere
 
 FAREWELL_S: Final = 1.0  # what a closed stdin leaves to calls that are under way

@@ -12,7 +12,7 @@ from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any, Final, cast
 
-from mcp_bridge.endpoint import Address, Gateway, GatewayGoneError
+from mcp_bridge.relaying.endpoint import Address, Gateway, GatewayGoneError
 from mcp_bridge.within import PARENT_HEADER, Within, nowhere
 
 VERSION_META: Final = "io.modelcontextprotocol/protocolVersion"

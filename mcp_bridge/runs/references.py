@@ -1,14 +1,16 @@
 """The run that a call means: by its id, or the current run of an agent by its name."""
 
 from dataclasses import replace
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import Field, field_validator, model_validator
 
 from gateway.core.record import Run
 from gateway.core.status import RunStatus
 from gateway.core.store.listing import RunQuery
-from gateway.core.tasks import Tasks
-from mcp_bridge.arguments import RunReference
 from mcp_bridge.errors import RefusedError
+from mcp_bridge.schemas import Arguments
+from mcp_bridge.tool import Call
 
 # A name means the run that is under way, else the one that comes next, else the last one.
 _ORDER: Final[tuple[tuple[RunStatus, ...], ...]] = (
@@ -19,19 +21,36 @@ _ORDER: Final[tuple[tuple[RunStatus, ...], ...]] = (
 _LOOK: Final = 50  # runs of one name that are compared
 
 
-async def find_run(tasks: Tasks, principal: str, reference: RunReference) -> Run:
+class RunReference(Arguments):
+    """A run by its id, or the current run of an agent by its name."""
+
+    run_id: str | None = None
+    agent_name: Annotated[str, Field(description="Instead of run_id.")] | None = None
+    cwd: Annotated[str, Field(description="Only with agent_name.")] | None = None
+
+    @field_validator("run_id", "agent_name")
+    @classmethod
+    def _trimmed(cls, value: str | None) -> str | None:
+        return (value or "").strip() or None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "RunReference":
+        if self.run_id is None and self.agent_name is None:
+            raise ValueError("Provide run_id or agent_name; list_runs shows both")
+        return self
+
+
+async def find_run(call: Call, reference: RunReference) -> Run:
     """The run of a reference; `run_id` wins when both are given.
 
     Raises: RunNotFoundError, RefusedError.
     """
     if reference.run_id is not None:
-        return await tasks.get(principal, reference.run_id)
+        return await call.tasks.get(call.principal, reference.run_id)
     name = reference.agent_name or ""
-    found = await _named(tasks, principal, RunQuery(nickname=name, cwd=reference.cwd, limit=_LOOK))
+    found = await _named(call, RunQuery(nickname=name, cwd=reference.cwd, limit=_LOOK))
     if not any(found):  # a session without a name goes by its id
-        found = await _named(
-            tasks, principal, RunQuery(context_id=name, cwd=reference.cwd, limit=_LOOK)
-        )
+        found = await _named(call, RunQuery(context_id=name, cwd=reference.cwd, limit=_LOOK))
     where = f" in cwd {reference.cwd}" if reference.cwd else ""
     everywhere = {run.request.cwd for runs in found for run in runs}
     if not everywhere:
@@ -42,9 +61,9 @@ async def find_run(tasks: Tasks, principal: str, reference: RunReference) -> Run
     return max(current, key=lambda run: run.updated_at)
 
 
-async def _named(tasks: Tasks, principal: str, query: RunQuery) -> list[list[Run]]:
+async def _named(call: Call, query: RunQuery) -> list[list[Run]]:
     """The runs of a name, for each group of _ORDER."""
     return [
-        (await tasks.list_runs(principal, replace(query, statuses=statuses))).runs
+        (await call.tasks.list_runs(call.principal, replace(query, statuses=statuses))).runs
         for statuses in _ORDER
     ]

@@ -3,20 +3,10 @@
 import uuid
 
 from gateway.core import json, messages
-from gateway.core.messages import DataPart, InvalidMessageError, Message, Part, TextPart
-from mcp_bridge.arguments import AgentMessage, ContinueRun, SpawnRun
+from gateway.core.extension import Answer
+from gateway.core.messages import DataPart, InvalidMessageError, Message, TextPart
+from mcp_bridge.arguments import AgentMessage
 from mcp_bridge.errors import RefusedError
-
-
-def task_of(arguments: SpawnRun) -> Message:
-    """The prompt, then the parts of input_message. Raises: RefusedError."""
-    return _message(arguments.prompt, arguments.input_message)
-
-
-def follow_up_of(arguments: ContinueRun) -> Message:
-    """The text, then the answer, then the parts of input_message. Raises: RefusedError."""
-    between = () if arguments.answer is None else (DataPart(data=arguments.answer.to_json()),)
-    return _message(arguments.text, arguments.input_message, between)
 
 
 def only_answers(message: Message) -> bool:
@@ -28,15 +18,17 @@ def only_answers(message: Message) -> bool:
     )
 
 
-def _message(
-    text: str | None, given: AgentMessage | None, between: tuple[Part, ...] = ()
+def said(
+    text: str | None, given: AgentMessage | None = None, answer: Answer | None = None
 ) -> Message:
+    """The text, then the answer, then the parts given. Raises: RefusedError."""
     message = None if given is None else _read(given)
-    said = (TextPart(text=text),) if text and text.strip() else ()
+    words = (TextPart(text=text),) if text and text.strip() else ()
+    answers = () if answer is None else (DataPart(data=answer.to_json()),)
     return Message(
         message_id=str(uuid.uuid4()),
         role="user" if message is None else message.role,
-        parts=(*said, *between, *(message.parts if message else ())),
+        parts=(*words, *answers, *(message.parts if message else ())),
         metadata=message.metadata if message else {},
     )
 

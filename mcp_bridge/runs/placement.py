@@ -4,34 +4,23 @@ Knows the registry of agents by its one method.
 """
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import anyio.to_thread
 from pydantic import ValidationError
 
 from gateway.core.extension import CodingRequest, describe
-from gateway.core.json import JsonObject
 from gateway.core.record import Session
-from gateway.core.tasks import Tasks
-from mcp_bridge import workplace
-from mcp_bridge.arguments import REMOTE, BackendConfig, SpawnRun
+from mcp_bridge.arguments import REMOTE
 from mcp_bridge.errors import RefusedError
+from mcp_bridge.runs import workplace
+from mcp_bridge.runs.request import BackendConfig, SpawnRun
+from mcp_bridge.tool import Call
 
 # The keys of backend_config that say how a run works; the others say which agent it is.
 SETTINGS: Final = frozenset(
     {"permission_mode", "sandbox", "model", "effort", "limits", "isolation", "env_policy"}
 )
-
-
-class Backends(Protocol):
-    """The agents of this gateway, local and registered."""
-
-    async def resolve(self, backend: str, config: JsonObject, cwd: str) -> str:
-        """The name of the agent that `backend` and the agent's keys of `backend_config` mean.
-
-        Raises: a CoreError of one line.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +30,7 @@ class Placement:
     request: CodingRequest
 
 
-async def place(tasks: Tasks, backends: Backends, principal: str, arguments: SpawnRun) -> Placement:
+async def place(call: Call, arguments: SpawnRun) -> Placement:
     """Where a run goes. Raises: CoreError."""
     local = arguments.backend != REMOTE
     config = arguments.backend_config or BackendConfig()
@@ -52,7 +41,7 @@ async def place(tasks: Tasks, backends: Backends, principal: str, arguments: Spa
             f"leave it out for {arguments.backend}"
         )
     request = await anyio.to_thread.run_sync(_request, arguments, config)
-    session = await _session(tasks, principal, arguments)
+    session = await _session(call, arguments)
     if session is not None and not agent_keys:
         agent = session.agent
     else:
@@ -61,7 +50,7 @@ async def place(tasks: Tasks, backends: Backends, principal: str, arguments: Spa
                 f"{REMOTE} needs backend_config.agent_url, or backend_config.agent with the "
                 "name of a registered agent"
             )
-        agent = await backends.resolve(arguments.backend, agent_keys, request.cwd or "")
+        agent = await call.backends.resolve(arguments.backend, agent_keys, request.cwd or "")
     if session is not None and agent != session.agent:
         raise RefusedError(f"Session {session.id} is bound to agent {session.agent}, not {agent}")
     context_id = None if session is None else session.id
@@ -91,12 +80,12 @@ def _request(arguments: SpawnRun, config: BackendConfig) -> CodingRequest:
         raise RefusedError(describe(exc)) from exc
 
 
-async def _session(tasks: Tasks, principal: str, arguments: SpawnRun) -> Session | None:
+async def _session(call: Call, arguments: SpawnRun) -> Session | None:
     """The session to resume, None for a new one. Raises: RefusedError."""
     session_id = arguments.session_id
     if arguments.session_mode == "new" or session_id is None:
         return None
-    session = await tasks.session(principal, session_id)
+    session = await call.tasks.session(call.principal, session_id)
     if session is None:
         raise RefusedError(
             f"Unknown session_id: {session_id}; list_runs shows sessions, session_mode new makes one"

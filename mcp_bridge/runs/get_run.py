@@ -1,0 +1,57 @@
+"""get_run: the state and outcome of one run."""
+
+from typing import Final
+
+from gateway.core.json import as_object
+from gateway.core.record import Run
+from gateway.core.redact import refs_of
+from gateway.core.status import RunStatus
+from mcp_bridge import pages
+from mcp_bridge.arguments import MaxBytes
+from mcp_bridge.runs import views
+from mcp_bridge.runs.references import RunReference, find_run
+from mcp_bridge.runs.results import WholeRun
+from mcp_bridge.schemas import RESULT_BYTES
+from mcp_bridge.tool import LONG, Call, Tool, reads
+
+
+class GetRun(RunReference):
+    max_bytes: MaxBytes = RESULT_BYTES
+
+
+async def get_run(call: Call, arguments: GetRun) -> WholeRun:
+    run = await find_run(call, arguments)
+    whole = views.whole_run(run, await call.tasks.queued(run))
+    if pages.size(whole) > arguments.max_bytes and run.status is RunStatus.COMPLETED:
+        await _shorten_result(call, run, whole)
+    return pages.clip(whole, arguments.max_bytes)
+
+
+async def _shorten_result(call: Call, run: Run, whole: WholeRun) -> None:
+    """The result as the terminal event holds it inline, and where the rest is."""
+    page = await call.tasks.events(call.principal, run.id, after=run.last_seq - 1, limit=1)
+    data = views.event_data(page.events[-1])
+    result = whole.get("result", {})
+    if "final_response" in result:
+        result["final_response"] = str(data.get("final_response"))
+    if "structured_output" in result:
+        result["structured_output"] = data.get("structured_output")
+    if "usage" in whole:
+        whole["usage"] = as_object(data.get("usage"))
+    fields = {pointer: ref["total_bytes"] for pointer, ref in refs_of(data).items()}
+    if fields:
+        result["truncated"] = {"seq": run.last_seq, "fields": fields}
+        whole["result"] = result
+
+
+GET_RUN: Final = Tool(
+    name="get_run",
+    description="State and outcome of one run: status, summary, result (final_response, "
+    "structured_output, artifacts), error, pending questions, usage. Does not wait: that is "
+    "poll_events.",
+    arguments=GetRun,
+    result=WholeRun,
+    run=get_run,
+    annotations=reads(open_world=False),
+    meta=LONG,
+)
