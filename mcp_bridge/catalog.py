@@ -1,9 +1,10 @@
-"""The tools as they are offered, and what a model reads before it uses them.
+"""The tools as they are offered, by toolset, and what a model reads before it uses them.
 
 Names, descriptions and input schemas of the seven stay below 8 KB together: they stand in the
-caller's context all the time.
+caller's context all the time. Whoever wants more tools names their toolset.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from mcp_bridge.runs.cancel_run import CANCEL_RUN
@@ -38,3 +39,16 @@ TOOLS: Final[tuple[Tool[Any], ...]] = (
     LIST_RUNS,
     GET_EVENT_ARTIFACT,
 )
+
+ALWAYS: Final = "runs"
+TOOLSETS: Final[Mapping[str, tuple[Tool[Any], ...]]] = {ALWAYS: TOOLS, "agents": ()}
+
+
+def offered(toolsets: Sequence[str] = ()) -> tuple[Tool[Any], ...]:
+    """The seven, then the tools of `toolsets` in the catalog's order. Names are checked before."""
+    return tuple(
+        tool
+        for name, tools in TOOLSETS.items()
+        if name == ALWAYS or name in toolsets
+        for tool in tools
+    )

@@ -7,13 +7,14 @@ nobody has, and configures the process's logging when it is made.
 
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
 from typing import Any, Final, TypeAlias
 
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
+from mcp.server.streamable_http_manager import StreamableHTTPASGIApp
 from mcp.types import (
     CallToolRequestParams,
     CallToolResult,
@@ -22,21 +23,24 @@ from mcp.types import (
     TextContent,
 )
 from starlette.requests import Request
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 
 from gateway.core import json
 from gateway.core.errors import CoreError
 from gateway.core.tasks import Tasks
-from mcp_bridge.catalog import INSTRUCTIONS, TOOLS
+from mcp_bridge.catalog import INSTRUCTIONS, TOOLSETS, offered
+from mcp_bridge.entrance import Entrance, options_of
 from mcp_bridge.errors import RefusedError, text_of
+from mcp_bridge.options import Options
 from mcp_bridge.schemas import read_arguments
-from mcp_bridge.tool import Backends, Call
+from mcp_bridge.tool import Backends, Call, Tool
 from mcp_bridge.within import PARENT_HEADER, checked
 
 NAME: Final = "a2a-gateway"
 PATH: Final = "/mcp"
 
 Lifespan: TypeAlias = Callable[[], AbstractAsyncContextManager[None]]
+Tools: TypeAlias = Sequence[Tool[Any]]
 _Context: TypeAlias = ServerRequestContext[Any, Any]
 
 logger = logging.getLogger(__name__)
@@ -50,18 +54,23 @@ def build(
     Stateless: a client finds its tools again after a restart without a new handshake.
     """
     server = mcp_server(tasks, backends, principal)
-    app = server.streamable_http_app(streamable_http_path=PATH, stateless_http=True)
-    return list(app.routes), server.session_manager.run
+    server.streamable_http_app(streamable_http_path=PATH, stateless_http=True)
+    app = Entrance(StreamableHTTPASGIApp(server.session_manager))
+    return [Route(PATH, endpoint=app)], server.session_manager.run
 
 
-def mcp_server(tasks: Tasks, backends: Backends, principal: str) -> Server[Any]:
-    """The server itself, for any transport. It offers no subscriptions: an open listening stream
-    would keep the process from ending, and seven fixed tools never change."""
-    published = ListToolsResult(tools=[tool.published() for tool in TOOLS])
-    schemas = {tool.name: tool.input_schema for tool in published.tools}
+def mcp_server(
+    tasks: Tasks, backends: Backends, principal: str, *, toolsets: tuple[str, ...] = ()
+) -> Server[Any]:
+    """The server itself, for any transport; `toolsets` are those of a client in memory. It offers
+    no subscriptions: an open listening stream would keep the process from ending, and the tools
+    of a client never change."""
+    unasked = Options(toolsets=toolsets)
+    every = {tool.name: tool.published() for tool in offered(tuple(TOOLSETS))}
 
-    async def list_tools(_: _Context, __: PaginatedRequestParams | None) -> ListToolsResult:
-        return published
+    async def list_tools(context: _Context, _: PaginatedRequestParams | None) -> ListToolsResult:
+        options = _options(context, unasked)
+        return ListToolsResult(tools=[every[tool.name] for tool in offered(options.toolsets)])
 
     async def call_tool(context: _Context, params: CallToolRequestParams) -> CallToolResult:
         call = Call(
@@ -71,23 +80,26 @@ def mcp_server(tasks: Tasks, backends: Backends, principal: str) -> Server[Any]:
             beat=_beat_of(context),
             within=_within(context),
         )
-        return await _answer(call, params.name, params.arguments or {})
+        tools = offered(_options(context, unasked).toolsets)
+        return await _answer(call, tools, params.name, params.arguments or {})
 
     return Server(
         NAME,
         version=version(NAME),
         instructions=INSTRUCTIONS,
-        get_tool_input_schema=schemas.get,
+        get_tool_input_schema=lambda name: every[name].input_schema if name in every else None,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
     )
 
 
-async def _answer(call: Call, name: str, arguments: Mapping[str, Any]) -> CallToolResult:
+async def _answer(
+    call: Call, tools: Tools, name: str, arguments: Mapping[str, Any]
+) -> CallToolResult:
     """A call's result; whatever goes wrong is text, because clients show either text or structure
     of an error and differ in which."""
     try:
-        result = await _run(call, name, arguments)
+        result = await _run(call, tools, name, arguments)
     except CoreError as exc:
         return _error(text_of(exc))
     except Exception:  # the root of a call: it ends here, and costs nobody else anything
@@ -99,12 +111,26 @@ async def _answer(call: Call, name: str, arguments: Mapping[str, Any]) -> CallTo
     return CallToolResult(content=[text], structured_content=dict(result))
 
 
-async def _run(call: Call, name: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    tool = next((tool for tool in TOOLS if tool.name == name), None)
+async def _run(
+    call: Call, tools: Tools, name: str, arguments: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    tool = next((tool for tool in tools if tool.name == name), None)
     if tool is None:
-        known = ", ".join(tool.name for tool in TOOLS)
-        raise RefusedError(f"no tool {name[:64]!r}; the tools are {known}")
+        known = ", ".join(tool.name for tool in tools)
+        raise RefusedError(f"no tool {name[:64]!r}; the tools are {known}{_elsewhere(name)}")
     return await tool.run(call, read_arguments(tool.arguments, name, arguments))
+
+
+def _elsewhere(name: str) -> str:
+    """Where a tool is that was not asked for."""
+    of = (key for key, tools in TOOLSETS.items() if any(tool.name == name for tool in tools))
+    return "".join(f". It is of the toolset {key}: connect to {PATH}?toolsets={key}" for key in of)
+
+
+def _options(context: _Context, unasked: Options) -> Options:
+    """What the client asks for; `unasked` in memory, where nobody has a URL."""
+    request = context.request
+    return options_of(request.scope) if isinstance(request, Request) else unasked
 
 
 def _within(context: _Context) -> str | None:

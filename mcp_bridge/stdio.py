@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from mcp_bridge.clients.configuration import CLIENTS, Entry
 from mcp_bridge.relaying.endpoint import HOME_VARIABLE, Gateway
@@ -28,12 +28,13 @@ def main(argv: Sequence[str] | None = None, command: Sequence[str] | None = None
     environ = dict(os.environ)  # read once, here
     token_file = None if arguments.token_file is None else Path(arguments.token_file).absolute()
     if arguments.action == "config":
-        entry = _entry(arguments.gateway, token_file, environ)
+        entry = _entry(arguments, token_file, environ)
         sys.stdout.write(CLIENTS[arguments.client](entry) + "\n")
         return 0
     gateway = Gateway(environ, url=arguments.gateway, token_file=token_file, command=command)
     with suppress(KeyboardInterrupt):
-        Relay(gateway, sys.stdout.buffer, within(environ)).serve(sys.stdin.buffer)
+        relay = Relay(gateway, sys.stdout.buffer, within(environ), _query(arguments))
+        relay.serve(sys.stdin.buffer)
     os._exit(0)  # calls under way have no reader any more; their threads need no farewell
 
 
@@ -45,6 +46,12 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--gateway", metavar="URL", type=_url, help="a gateway to use instead")
     parser.add_argument("--token-file", metavar="FILE", help="bearer token for --gateway")
+    parser.add_argument(
+        "--toolsets", metavar="NAMES", help="more tools than the seven: agents (comma-separated)"
+    )
+    parser.add_argument(
+        "--elicit", action="store_true", help="let the client ask its person what a run asks"
+    )
     actions = parser.add_subparsers(dest="action")
     config = actions.add_parser("config", help="print a client's configuration, ready to paste")
     config.add_argument("client", choices=sorted(CLIENTS))
@@ -58,13 +65,25 @@ def _url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise argparse.ArgumentTypeError(f"{text!r} is no http(s) URL")
+    if parts.query or parts.fragment:
+        raise argparse.ArgumentTypeError(f"{text!r} has a query; use --toolsets and --elicit")
     return text
 
 
-def _entry(url: str | None, token_file: Path | None, environ: Mapping[str, str]) -> Entry:
+def _query(arguments: argparse.Namespace) -> str:
+    """What the flags ask of the gateway's MCP side; it refuses what it does not know."""
+    asked = {"toolsets": arguments.toolsets, "elicit": "true" if arguments.elicit else None}
+    return urlencode({name: value for name, value in asked.items() if value}, safe=",")
+
+
+def _entry(
+    arguments: argparse.Namespace, token_file: Path | None, environ: Mapping[str, str]
+) -> Entry:
     command = Path(sys.executable).with_name("a2a-mcp-bridge")
-    args = [] if url is None else ["--gateway", url]
+    args = [] if arguments.gateway is None else ["--gateway", arguments.gateway]
     args += [] if token_file is None else ["--token-file", str(token_file)]
+    args += ["--toolsets", arguments.toolsets] if arguments.toolsets else []
+    args += ["--elicit"] if arguments.elicit else []
     home = environ.get(HOME_VARIABLE)
     env = {} if home is None else {HOME_VARIABLE: str(Path(home).expanduser().absolute())}
     return Entry(str(command), args, env)

@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 from mcp_bridge.relaying.endpoint import Address, Gateway, GatewayGoneError
 from mcp_bridge.within import PARENT_HEADER, Within, nowhere
 
+PATH: Final = "/mcp"
 VERSION_META: Final = "io.modelcontextprotocol/protocolVersion"
 SILENCE_S: Final = 120.0  # the longest tool answers within 30 s; streams carry pings every 15 s
 WENT_AWAY: Final = "the gateway went away during this call; runs go on: list_runs shows them"
@@ -66,8 +67,11 @@ class Handshake:
 class Exchange:
     """Sends one message and reads what comes back; `cancel` ends it from another thread."""
 
-    def __init__(self, gateway: Gateway, body: bytes, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, gateway: Gateway, body: bytes, headers: Mapping[str, str], query: str = ""
+    ) -> None:
         self._gateway = gateway
+        self._target = f"{PATH}?{query}" if query else PATH
         self._body = body
         self._headers = headers
         self._lock = threading.Lock()
@@ -146,7 +150,7 @@ class Exchange:
             headers["Authorization"] = f"Bearer {address.token}"
         # A message that is too large is refused while it is still being sent; why can be read.
         with suppress(BrokenPipeError, ConnectionResetError):
-            connection.request("POST", address.path("/mcp"), self._body, headers)
+            connection.request("POST", address.path(self._target), self._body, headers)
         return connection.getresponse()
 
 

@@ -26,9 +26,13 @@ RequestId = int | str
 class Relay:
     """One client's side of the gateway."""
 
-    def __init__(self, gateway: Gateway, out: BinaryIO, within: Within = nowhere) -> None:
-        """`within` tells from within which run the client asks, if any."""
+    def __init__(
+        self, gateway: Gateway, out: BinaryIO, within: Within = nowhere, query: str = ""
+    ) -> None:
+        """`within` tells from within which run the client asks, if any; `query` holds what it asks
+        of the gateway's MCP side."""
         self._gateway = gateway
+        self._query = query
         self._out = out
         self._writing = threading.Lock()
         self._calls: dict[RequestId, Exchange] = {}
@@ -62,7 +66,7 @@ class Relay:
         # Answers end here: the gateway asks its clients nothing.
 
     def _send(self, line: bytes, message: dict[str, Any]) -> None:
-        exchange = Exchange(self._gateway, line, self._handshake.headers(message))
+        exchange = Exchange(self._gateway, line, self._handshake.headers(message), self._query)
         request_id = message.get("id")
         if request_id is None:
             _in_background(lambda: self._notify(exchange))

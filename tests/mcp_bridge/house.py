@@ -124,21 +124,22 @@ async def http_server(
 
 
 @asynccontextmanager
-async def house(folder: Path, way: Way) -> AsyncGenerator[House]:
-    """A client connected in one of the four ways."""
+async def house(folder: Path, way: Way, toolsets: tuple[str, ...] = ()) -> AsyncGenerator[House]:
+    """A client connected in one of the four ways, with further toolsets if it wants some."""
     transport, era = way.split(", ")
     mode = "auto" if era == "2026" else "legacy"
+    query = f"?toolsets={','.join(toolsets)}" if toolsets else ""
     work = folder / "work"
     work.mkdir()
     agents = Agents()
     async with stage(folder) as puppets:
         if transport == "memory":
-            mcp = server.mcp_server(puppets.tasks, agents, ME)
+            mcp = server.mcp_server(puppets.tasks, agents, ME, toolsets=toolsets)
             async with Client(mcp, mode=mode) as client:
                 yield House(client, puppets, agents, work)
         else:
             async with (
                 http_server(puppets, agents) as url,
-                Client(f"{url}/mcp", mode=mode) as client,
+                Client(f"{url}/mcp{query}", mode=mode) as client,
             ):
                 yield House(client, puppets, agents, work)
