@@ -68,6 +68,15 @@ class Message:
         """The text parts, one below the other."""
         return "\n".join(part.text for part in self.parts if isinstance(part, TextPart))
 
+    @property
+    def length(self) -> int:
+        """Characters of its texts and files, which is where a large one is."""
+        return sum(
+            len(part.text if isinstance(part, TextPart) else part.raw or "")
+            for part in self.parts
+            if not isinstance(part, DataPart)
+        )
+
 
 def user_text(message_id: str, text: str) -> Message:
     """A user's message of one text part."""

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core import json, messages
-from gateway.core.face.params import DATA_MAX, TEXT_MAX, read_list, read_send, read_task
+from gateway.core.bounds import DATA_MAX, TEXT_MAX
+from gateway.core.face.params import read_list, read_send, read_task
 from gateway.core.json import JsonObject
 from gateway.core.messages import DataPart, FilePart, Message, Part, TextPart
 from gateway.core.status import STATUS_OF_STATE
@@ -149,7 +150,7 @@ WRONG: list[tuple[object, str]] = [
     ({"message": message(), "configuration": {"historyLength": 2**31}}, "32 bits"),
     ({"message": message(), "configuration": {"historyLength": -1}}, "non-negative"),
     ({"message": message(), "configuration": {"returnImmediately": "yes"}}, "true or false"),
-    ({"message": message(parts=[{"text": "x" * (TEXT_MAX + 1)}])}, "as several parts"),
+    ({"message": message(parts=[{"text": "x" * (TEXT_MAX + 1)}])}, "into a file in cwd"),
     ({"message": message(parts=[{"data": "x" * DATA_MAX}])}, "as text or as a file"),
     ({"message": message(metadata={"x": "x" * DATA_MAX})}, "as text or as a file"),
     ({"message": message(parts=[{"text": "x"}] * 257)}, "at most 256 parts"),
@@ -164,8 +165,11 @@ def test_what_cannot_be_read_is_refused_by_naming_the_field(given_: object, said
 
 
 def test_a_text_as_long_as_may_be_is_taken() -> None:
-    parts = [{"text": "x" * TEXT_MAX}] * 3
-    assert len(read_send({"message": message(parts=parts)}).message.parts) == 3
+    parts = [{"text": "x" * TEXT_MAX}, {"text": "ü" * (TEXT_MAX // 2)}] * 2
+    assert len(read_send({"message": message(parts=parts)}).message.parts) == 4
+    over = [{"text": "ü" * (TEXT_MAX // 2) + "x"}]
+    with pytest.raises(InvalidParamsError, match=rf"parts\[0\].text has {TEXT_MAX + 1} bytes"):
+        read_send({"message": message(parts=over)})
 
 
 @pytest.mark.parametrize("given_", [{}, {"id": ""}, {"id": None}])

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from gateway.core.face.body import MAX_BODY
 from gateway.core.face.cards import Face, build_card
 from gateway.core.face.guard import Guard
 from gateway.core.face.routes import FaceApp, health_route
@@ -30,6 +31,8 @@ from wrappers.serving.shared import FAILURE, Shared
 from wrappers.serving.status import Status
 from wrappers.settings import WrapperSettings
 
+# Bytes a gateway adds to a message it passes on: a profile of 256 KB, its folder, its settings.
+PASSED_ON: Final = 2 * 1024 * 1024
 DRAIN_S: Final = 1.0  # for open streams to carry the events that end their runs
 
 log = logging.getLogger(__name__)
@@ -106,6 +109,7 @@ class Served:
             token=token,
             hosts=[settings.host, urlsplit(ready.base_url).hostname or ""],
             others=lambda given, _scope: passes.holder(given),
+            max_body=MAX_BODY + PASSED_ON,
         )
 
     async def until_the_end(self, mark: str) -> None:

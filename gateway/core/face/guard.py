@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
+from anyio import to_thread
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.core.face.body import MAX_BODY, Body, Refusal, check_structure
@@ -26,6 +27,9 @@ LOOPBACK_NAMES: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 _JSON_TYPE: Final = re.compile(r"application/(?:[\w.-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
 
+# Bytes of a body that is looked at beside the loop: 15 MB of escaped text take 50 ms, in steps of
+# which none is longer than 20.
+_LARGE: Final = 1024 * 1024
 _LOOKED_AT: Final = frozenset(
     {b"host", b"origin", b"authorization", b"content-length", b"content-type"}
 )
@@ -119,7 +123,10 @@ class Guard:
             text = "send JSON with Content-Type: application/json"
             raise Refusal(415, "content_type", text, unsupported_type(scope["path"]))
         await turn(len(content))
-        check_structure(content)
+        if len(content) > _LARGE:
+            await to_thread.run_sync(check_structure, content)
+        else:
+            check_structure(content)
         await turn(len(content))
         return content
 

@@ -16,16 +16,13 @@ from a2a.types import TaskState
 from a2a.utils.errors import InvalidParamsError
 
 from gateway.core import json, messages
+from gateway.core.bounds import DATA_MAX, check_size
 from gateway.core.json import JsonObject
-from gateway.core.messages import DataPart, FilePart, InvalidMessageError, Message, Part, TextPart
+from gateway.core.messages import DataPart, FilePart, InvalidMessageError, Message, Part
 from gateway.core.status import STATUS_OF_STATE, RunStatus
 
 PAGE_DEFAULT: Final = 50  # specification 3.1.4
 PAGE_MAX: Final = 100
-TEXT_MAX: Final = 1024 * 1024  # characters of one text; parts travel whole in one stream item
-# Characters of a message's data and metadata as JSON: their numbers are looked at one by one (a
-# list of whole floats costs 36 ms a MB), and no request may hold the others up for 30 ms.
-DATA_MAX: Final = 512 * 1024
 _INT32: Final = 2**31
 _INTEGER: Final = re.compile(r"-?\d{1,10}")
 _BASE64: Final = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
@@ -217,15 +214,10 @@ def _bounded(raw: JsonObject) -> Message:
     parts = tuple(
         _taken(part, f"message.parts[{number}]") for number, part in enumerate(message.parts)
     )
-    structured = sum(len(json.encode(part.data)) for part in parts if isinstance(part, DataPart))
-    if message.metadata:
-        structured += len(json.encode(message.metadata))
-    if structured > DATA_MAX:
-        raise InvalidParamsError(
-            f"the message's data and metadata have {structured} characters as JSON; they may "
-            f"have {DATA_MAX}: send more as text or as a file",
-            _facts("message"),
-        )
+    try:
+        structured = check_size(message, "message.")
+    except InvalidMessageError as exc:
+        raise InvalidParamsError(str(exc), _facts("message")) from exc
     if not structured and parts == message.parts:
         return message
     return replace(
@@ -237,15 +229,7 @@ def _bounded(raw: JsonObject) -> Message:
 
 def _taken(part: Part, where: str) -> Part:
     """The part in the form that is kept. Raises: InvalidParamsError."""
-    if isinstance(part, FilePart):
-        return _canonical(part, where)
-    if isinstance(part, TextPart) and len(part.text) > TEXT_MAX:
-        raise InvalidParamsError(
-            f"{where}.text has {len(part.text)} characters; a text has at most {TEXT_MAX}: "
-            "send more as several parts, or as a file that the text names",
-            _facts(where),
-        )
-    return part
+    return _canonical(part, where) if isinstance(part, FilePart) else part
 
 
 def _canonical(part: FilePart, where: str) -> FilePart:

@@ -16,6 +16,7 @@ from gateway.core.store.entry import Recorded
 
 TAIL_EVENTS: Final = 64  # committed events a run keeps in memory for readers at its end
 ENDED_KEPT: Final = 256  # ended runs
+ENDED_CHARS: Final = 32 * 1024 * 1024  # of what all of them were asked and answered; some are large
 
 
 @dataclass(slots=True)
@@ -25,6 +26,7 @@ class Live:
     run: Run
     tail: deque[Recorded] = field(default_factory=lambda: deque[Recorded](maxlen=TAIL_EVENTS))
     waiters: set[asyncio.Future[None]] = field(default_factory=set[asyncio.Future[None]])
+    chars: int = 0  # of its message and its answer, once it has ended
 
     def wake(self) -> None:
         _wake(self.waiters)
@@ -46,6 +48,7 @@ class LiveRuns:
         self._loop = asyncio.get_running_loop()
         self._active: dict[str, Live] = {}
         self._ended: OrderedDict[str, Live] = OrderedDict()
+        self._ended_chars = 0
         self._elsewhere: dict[str, set[asyncio.Future[None]]] = {}
 
     def find(self, run_id: str) -> Live | None:
@@ -74,15 +77,23 @@ class LiveRuns:
         live.tail.extend(events)
         if after.terminal:
             del self._active[after.id]
-            self._ended[after.id] = live
-            if len(self._ended) > ENDED_KEPT:
-                self._ended.popitem(last=False)
+            self._keep_ended(live)
         if events:
             live.wake()
 
+    def _keep_ended(self, live: Live) -> None:
+        answer = live.run.result.final_response if live.run.result else None
+        live.chars = live.run.message.length + len(answer or "")
+        self._ended[live.run.id] = live
+        self._ended_chars += live.chars
+        while len(self._ended) > ENDED_KEPT or self._ended_chars > ENDED_CHARS:
+            _, oldest = self._ended.popitem(last=False)
+            self._ended_chars -= oldest.chars
+
     def forget(self, run_id: str) -> None:
         """What is known of the run is old: it is another process's, or was deleted."""
-        self._ended.pop(run_id, None)
+        if (ended := self._ended.pop(run_id, None)) is not None:
+            self._ended_chars -= ended.chars
         if (live := self._active.pop(run_id, None)) is not None:
             live.wake()
 
