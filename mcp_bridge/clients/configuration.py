@@ -12,14 +12,29 @@ from mcp_bridge.within import RUN_VARIABLES
 NAME: Final = "a2a-gateway"
 START_S: Final = 30  # a cold gateway on a loaded machine
 CALL_S: Final = 120  # poll_events waits at most 30 s
-# Codex hands its MCP servers a few variables only; a gateway it starts needs the agents' own.
+# Codex hands its MCP servers a few variables only. A gateway it starts needs the agents' own: their
+# logins, and the ways to their models.
 CODEX_ENV_VARS: Final = (
-    "CODEX_HOME",
-    "OPENAI_API_KEY",
-    "CODEX_API_KEY",
-    "ANTHROPIC_API_KEY",
-    "CLAUDE_CONFIG_DIR",
     "XDG_STATE_HOME",
+    "CODEX_HOME",
+    "CODEX_API_KEY",
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "OPENAI_ORGANIZATION",
+    "OPENAI_PROJECT",
+    "CLAUDE_CONFIG_DIR",
+    "CLAUDE_CODE_OAUTH_TOKEN",
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "ANTHROPIC_BASE_URL",
+    "ANTHROPIC_MODEL",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "NODE_EXTRA_CA_CERTS",
     *RUN_VARIABLES,
 )
 
@@ -47,12 +62,14 @@ def claude(entry: Entry) -> str:
 
 def codex(entry: Entry) -> str:
     """TOML for Codex's config.toml. Without `required` a slow start costs the first turn its
-    tools; without the approval mode `codex exec` refuses every tool that writes."""
+    tools; without the omission the tools stand behind a search, their names too (0.163); without
+    the approval mode `codex exec` refuses every tool that writes."""
     lines = [
         f"[mcp_servers.{NAME}]",
         f"command = {_toml(entry.command)}",
         f"args = {_toml_list(entry.args)}",
         "required = true",
+        'omit_tools_from = ["deferred"]',
         f"startup_timeout_sec = {START_S}",
         f"tool_timeout_sec = {CALL_S}",
         'default_tools_approval_mode = "approve"',

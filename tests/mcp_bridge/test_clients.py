@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mcp_bridge.clients.configuration import Entry, claude, codex
+from mcp_bridge.clients.configuration import CODEX_ENV_VARS, Entry, claude, codex
 from mcp_bridge.stdio import main
+from wrappers.processes.environment import NEEDED
 
 ENTRY = Entry("/opt/my tools/a2a-mcp-bridge", ["--gateway", 'http://h:1/"x"'], {"A": "ü\\"})
 
@@ -29,7 +30,16 @@ def test_codex_gets_toml_with_what_its_headless_mode_needs() -> None:
     assert server["args"] == ENTRY.args
     assert server["env"] == {"A": "ü\\"}
     assert server["required"] is True
+    assert server["omit_tools_from"] == ["deferred"]  # else they stand behind a search
     assert server["default_tools_approval_mode"] == "approve"
+
+
+def test_codex_hands_on_what_agents_need_to_reach_their_models() -> None:
+    # A Claude Code run by a gateway that Codex had started knew neither the proxy nor the base URL
+    # of its model: Codex keeps back what is not named.
+    by_itself = {"PATH", "HOME", "LANG", "TMPDIR"}
+    assert NEEDED - by_itself <= set(CODEX_ENV_VARS)
+    assert "ANTHROPIC_BASE_URL" in CODEX_ENV_VARS
 
 
 @pytest.mark.parametrize("client", ["claude", "codex"])
