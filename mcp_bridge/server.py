@@ -7,30 +7,39 @@ nobody has, and configures the process's logging when it is made.
 
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from importlib.metadata import version
 from typing import Any, Final, TypeAlias
 
+from mcp import MCPError
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp
 from mcp.types import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
     CallToolRequestParams,
     CallToolResult,
+    ListResourcesResult,
+    ListResourceTemplatesResult,
     ListToolsResult,
     PaginatedRequestParams,
+    ReadResourceRequestParams,
+    ReadResourceResult,
     TextContent,
 )
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 
 from gateway.core import json
 from gateway.core.errors import CoreError
 from gateway.core.tasks import Tasks
+from mcp_bridge import resources
 from mcp_bridge.catalog import INSTRUCTIONS, TOOLSETS, offered
 from mcp_bridge.entrance import Entrance, options_of
-from mcp_bridge.errors import RefusedError, text_of
+from mcp_bridge.errors import text_of
 from mcp_bridge.options import Options
 from mcp_bridge.schemas import read_arguments
 from mcp_bridge.tool import Backends, Call, Tool
@@ -63,77 +72,79 @@ def mcp_server(
     tasks: Tasks, backends: Backends, principal: str, *, toolsets: tuple[str, ...] = ()
 ) -> Server[Any]:
     """The server itself, for any transport; `toolsets` are those of a client in memory. It offers
-    no subscriptions: an open listening stream would keep the process from ending, and the tools
-    of a client never change."""
-    unasked = Options(toolsets=toolsets)
-    every = {tool.name: tool.published() for tool in offered(tuple(TOOLSETS))}
-
-    async def list_tools(context: _Context, _: PaginatedRequestParams | None) -> ListToolsResult:
-        options = _options(context, unasked)
-        return ListToolsResult(tools=[every[tool.name] for tool in offered(options.toolsets)])
-
-    async def call_tool(context: _Context, params: CallToolRequestParams) -> CallToolResult:
-        call = Call(
-            tasks=tasks,
-            backends=backends,
-            principal=principal,
-            beat=_beat_of(context),
-            within=_within(context),
-        )
-        tools = offered(_options(context, unasked).toolsets)
-        return await _answer(call, tools, params.name, params.arguments or {})
-
+    no subscriptions: an open listening stream would keep the process from ending, the tools of a
+    client never change, and poll_events is how runs are waited for."""
+    desk = _Desk(tasks, backends, principal, Options(toolsets=toolsets))
     return Server(
         NAME,
         version=version(NAME),
         instructions=INSTRUCTIONS,
-        get_tool_input_schema=lambda name: every[name].input_schema if name in every else None,
-        on_list_tools=list_tools,
-        on_call_tool=call_tool,
+        get_tool_input_schema=desk.schema_of,
+        on_list_tools=desk.list_tools,
+        on_call_tool=desk.call_tool,
+        on_list_resources=desk.list_resources,
+        on_list_resource_templates=desk.list_templates,
+        on_read_resource=desk.read_resource,
     )
 
 
-async def _answer(
-    call: Call, tools: Tools, name: str, arguments: Mapping[str, Any]
-) -> CallToolResult:
-    """A call's result; whatever goes wrong is text, because clients show either text or structure
-    of an error and differ in which."""
-    try:
-        result = await _run(call, tools, name, arguments)
-    except CoreError as exc:
-        return _error(text_of(exc))
-    except Exception:  # the root of a call: it ends here, and costs nobody else anything
-        trace = uuid.uuid4().hex[:8]
-        logger.exception("tool %s failed (%s)", name[:64], trace)
-        return _error(f"{name[:64]} failed inside the gateway; its log has the details ({trace})")
-    # Some clients hand on only the structure, some only the text: both are all of it.
-    text = TextContent(type="text", text=json.encode(result))
-    return CallToolResult(content=[text], structured_content=dict(result))
+class _Desk:
+    """Takes the requests of every client; one principal's, whose runs alone it knows."""
 
+    def __init__(
+        self, tasks: Tasks, backends: Backends, principal: str, unasked: Options
+    ) -> None:
+        """`unasked`: the options of a client in memory, where nobody has a URL."""
+        self._tasks = tasks
+        self._backends = backends
+        self._principal = principal
+        self._unasked = unasked
+        self._published = {tool.name: tool.published() for tool in offered(tuple(TOOLSETS))}
 
-async def _run(
-    call: Call, tools: Tools, name: str, arguments: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    tool = next((tool for tool in tools if tool.name == name), None)
-    if tool is None:
-        known = ", ".join(tool.name for tool in tools)
-        raise RefusedError(f"no tool {name[:64]!r}; the tools are {known}{_elsewhere(name)}")
-    return await tool.run(call, read_arguments(tool.arguments, name, arguments))
+    def schema_of(self, name: str) -> Mapping[str, Any] | None:
+        tool = self._published.get(name)
+        return None if tool is None else tool.input_schema
 
+    async def list_tools(
+        self, context: _Context, _: PaginatedRequestParams | None
+    ) -> ListToolsResult:
+        tools = offered(self._options(context).toolsets)
+        return ListToolsResult(tools=[self._published[tool.name] for tool in tools])
 
-def _elsewhere(name: str) -> str:
-    """Where a tool is that was not asked for."""
-    of = (key for key, tools in TOOLSETS.items() if any(tool.name == name for tool in tools))
-    return "".join(f". It is of the toolset {key}: connect to {PATH}?toolsets={key}" for key in of)
+    async def call_tool(self, context: _Context, params: CallToolRequestParams) -> CallToolResult:
+        tool = _named(params.name, offered(self._options(context).toolsets))
+        return await _answer(self._call(context), tool, params.arguments or {})
 
+    async def list_resources(
+        self, context: _Context, params: PaginatedRequestParams | None
+    ) -> ListResourcesResult:
+        cursor = None if params is None else params.cursor
+        with _errors_of("the list of runs"):
+            return await resources.list_resources(self._call(context), cursor)
 
-def _options(context: _Context, unasked: Options) -> Options:
-    """What the client asks for; `unasked` in memory, where nobody has a URL."""
-    request = context.request
-    return options_of(request.scope) if isinstance(request, Request) else unasked
+    async def list_templates(
+        self, _: _Context, __: PaginatedRequestParams | None
+    ) -> ListResourceTemplatesResult:
+        return resources.templates()
 
+    async def read_resource(
+        self, context: _Context, params: ReadResourceRequestParams
+    ) -> ReadResourceResult:
+        modern = context.protocol_version in MODERN_PROTOCOL_VERSIONS
+        not_found = INVALID_PARAMS if modern else resources.RESOURCE_NOT_FOUND
+        with _errors_of("the resource"):
+            return await resources.read_resource(self._call(context), params.uri, not_found)
 
-def _within(context: _Context) -> str | None:
+    def _call(self, context: _Context) -> Call:
+        return Call(
+            tasks=self._tasks,
+            backends=self._backends,
+            principal=self._principal,
+            beat=_beat_of(context),
+            within=_within(context),
+        )
+
+    def _within(context: _Context) -> str | None:
     """The run whose agent calls, by the header that the relay makes of its environment."""
     request = context.request  # None in memory
     return checked(request.headers.get(PARENT_HEADER)) if isinstance(request, Request) else None

@@ -31,6 +31,7 @@ PROMISES: Final[Mapping[str, str]] = {
     "reference.name": "An agent_name means the run of its session that is under way.",
     "catalog.size": "Names, descriptions and input schemas of the tools stay below 8 KB.",
     "toolsets.asked": "A client sees the seven, and of the other toolsets those it asks for.",
+    "catalog.unknown": "An unknown tool is an error of the protocol that names the tools.",
     "relay.one": "Of any number of relays that find no gateway, one starts it.",
     "relay.again": "A relay goes on when the gateway restarts between two calls.",
     "error.line": "A refusal is text of one line that says what to do.",

@@ -217,8 +217,8 @@ async def test_names_that_a_header_cannot_carry_are_still_refused_as_tools(
     async with gateway(tmp_path) as (_, _, arguments), relay(arguments, environment) as pipe:
         await pipe.say("tools/call", 1, name="größe\r\nX: 1", arguments={})
         answer = await pipe.read()
-        assert answer["id"] == 1
-        assert answer["result"]["isError"] is True
+        assert (answer["id"], answer["error"]["code"]) == (1, -32602)
+        assert answer["error"]["message"].startswith("no tool 'größe\\r\\nX: 1'; ")
         await pipe.say("no/such", 2)
         answer = await pipe.read()
         assert (answer["id"], answer["error"]["code"]) == (2, -32601)

@@ -5,6 +5,8 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+from mcp import MCPError
+from mcp.types import INVALID_PARAMS
 
 from gateway.core.events import (
     AgentMessage,
@@ -257,5 +259,13 @@ async def test_the_message_reaches_the_agent_as_it_was_given(caller: House) -> N
     assert puppet.run.principal == ME
 
 
-async def test_an_unknown_tool_is_refused_with_the_names_of_the_tools(caller: House) -> None:
-    assert "spawn_run" in await caller.refused("spawn_agent")
+@pytest.mark.promise("catalog.unknown")
+async def test_an_unknown_tool_is_an_error_of_the_protocol_that_names_the_tools(
+    caller: House,
+) -> None:
+    # It was a result with isError, which a conformance suite took for a tool's own answer.
+    with anyio.fail_after(PATIENCE_S), pytest.raises(MCPError) as refused:
+        await caller.client.call_tool("spawn_agent", {})
+    assert refused.value.code == INVALID_PARAMS
+    assert str(refused.value).startswith("no tool 'spawn_agent'; the tools are spawn_run, ")
+    assert "\n" not in str(refused.value)
