@@ -31,7 +31,10 @@ class Entrance:
             body = {"jsonrpc": "2.0", "id": None, "error": error}
             await JSONResponse(body, status_code=BAD_REQUEST)(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        # Spaces around a value are no part of it (RFC 9110 section 5.5), but the parser of HTTP
+        # leaves them, and MCP compares Mcp-Name and others with the body.
+        headers = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
+        await self._app({**scope, "headers": headers}, receive, send)
 
 
 def options_of(scope: Scope) -> Options:
