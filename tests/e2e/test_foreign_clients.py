@@ -48,7 +48,7 @@ from gateway.core.extension import URI
 from gateway.core.messages import whole_numbers
 from tests.conftest import built_environment
 from tests.core.receiver import receiver
-from tests.e2e.node import installed
+from tests.e2e.node import installed, program
 
 ROOT: Final = Path(__file__).parent.parent.parent
 JS: Final = Path(__file__).parent / "js" / "client.mjs"
@@ -306,7 +306,7 @@ async def test_the_javascript_client_sends_streams_lists_cancels_and_answers(
         environment["AGENT_TOKEN"] = target.token
     with anyio.fail_after(60):
         done = await anyio.run_process(
-            ["node", str(js_client), target.card_url, binding], check=False, env=environment
+            [program(), str(js_client), target.card_url, binding], check=False, env=environment
         )
     assert done.returncode == 0, done.stderr.decode(errors="replace")
     assert len(json.loads(done.stdout)) == STEPS

@@ -18,7 +18,7 @@ import pytest
 from gateway.core.messages import user_text
 from gateway.core.status import RunStatus
 from gateway.link import client
-from tests.e2e.node import installed
+from tests.e2e.node import installed, program
 from tests.gateway.cable import Cable
 from tests.gateway.house import House, house, texts
 
@@ -79,7 +79,7 @@ async def peer(kind: Kind, script: Path | None, **more: str) -> AsyncGenerator[s
     """The base URL of a peer's process; ended by SIGTERM."""
     environment = {"PATH": os.environ["PATH"], **kind.environment, **more}
     command = [sys.executable, "-m", "tests.e2e.sdk_server"]
-    command = ["node", str(script)] if script is not None else command
+    command = [program(), str(script)] if script is not None else command
     async with await anyio.open_process(
         command, env=environment, stderr=sys.stderr, cwd=ROOT
     ) as process:
