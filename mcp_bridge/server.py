@@ -29,7 +29,6 @@ from mcp.types import (
     ReadResourceResult,
     TextContent,
 )
-from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 
@@ -47,6 +46,7 @@ from mcp_bridge.within import PARENT_HEADER, checked
 
 NAME: Final = "a2a-gateway"
 PATH: Final = "/mcp"
+MODERN: Final = "2026-07-28"
 
 Lifespan: TypeAlias = Callable[[], AbstractAsyncContextManager[None]]
 Tools: TypeAlias = Sequence[Tool[Any]]
@@ -91,9 +91,7 @@ def mcp_server(
 class _Desk:
     """Takes the requests of every client; one principal's, whose runs alone it knows."""
 
-    def __init__(
-        self, tasks: Tasks, backends: Backends, principal: str, unasked: Options
-    ) -> None:
+    def __init__(self, tasks: Tasks, backends: Backends, principal: str, unasked: Options) -> None:
         """`unasked`: the options of a client in memory, where nobody has a URL."""
         self._tasks = tasks
         self._backends = backends
@@ -130,8 +128,7 @@ class _Desk:
     async def read_resource(
         self, context: _Context, params: ReadResourceRequestParams
     ) -> ReadResourceResult:
-        modern = context.protocol_version in MODERN_PROTOCOL_VERSIONS
-        not_found = INVALID_PARAMS if modern else resources.RESOURCE_NOT_FOUND
+        not_found = INVALID_PARAMS if _is_modern(context) else resources.RESOURCE_NOT_FOUND
         with _errors_of("the resource"):
             return await resources.read_resource(self._call(context), params.uri, not_found)
 
@@ -144,7 +141,71 @@ class _Desk:
             within=_within(context),
         )
 
-    def _within(context: _Context) -> str | None:
+    def _options(self, context: _Context) -> Options:
+        request = context.request
+        return options_of(request.scope) if isinstance(request, Request) else self._unasked
+
+
+@contextmanager
+def _errors_of(what: str) -> Generator[None]:
+    """What goes wrong with what is no tool is a protocol error, in one line. Raises: MCPError."""
+    try:
+        yield
+    except MCPError:
+        raise
+    except CoreError as exc:
+        raise MCPError(INTERNAL_ERROR, text_of(exc)) from exc
+    except Exception as exc:  # the root of a request
+        said = _failed(what)
+        logger.exception(said)
+        raise MCPError(INTERNAL_ERROR, said) from exc
+
+
+def _failed(what: str) -> str:
+    """What a caller is told, with a mark by which it is found in the log."""
+    return f"{what} failed inside the gateway; its log has the details ({uuid.uuid4().hex[:8]})"
+
+
+def _named(name: str, tools: Tools) -> Tool[Any]:
+    """The tool of that name. Raises: MCPError, as the specification has it of unknown tools in
+    both eras (server/tools, "Error Handling"): clients know the list and show no model its names
+    wrong. A mistake in a known tool's arguments is a result that the model reads and mends."""
+    tool = next((tool for tool in tools if tool.name == name), None)
+    if tool is None:
+        known = ", ".join(tool.name for tool in tools)
+        text = f"no tool {name[:64]!r}; the tools are {known}{_elsewhere(name)}"
+        raise MCPError(INVALID_PARAMS, text)
+    return tool
+
+
+async def _answer(call: Call, tool: Tool[Any], arguments: Mapping[str, Any]) -> CallToolResult:
+    """A call's result; whatever goes wrong is text, because clients show either text or structure
+    of an error and differ in which."""
+    try:
+        result = await tool.run(call, read_arguments(tool.arguments, tool.name, arguments))
+    except CoreError as exc:
+        return _error(text_of(exc))
+    except Exception:  # the root of a call: it ends here, and costs nobody else anything
+        said = _failed(tool.name)
+        logger.exception(said)
+        return _error(said)
+    # Some clients hand on only the structure, some only the text: both are all of it.
+    text = TextContent(type="text", text=json.encode(result))
+    return CallToolResult(content=[text], structured_content=dict(result))
+
+
+def _elsewhere(name: str) -> str:
+    """Where a tool is that was not asked for."""
+    of = (key for key, tools in TOOLSETS.items() if any(tool.name == name for tool in tools))
+    return "".join(f". It is of the toolset {key}: connect to {PATH}?toolsets={key}" for key in of)
+
+
+def _is_modern(context: _Context) -> bool:
+    """Versions are dates, and 2026-07-28 is the first without a handshake."""
+    return context.protocol_version >= MODERN
+
+
+def _within(context: _Context) -> str | None:
     """The run whose agent calls, by the header that the relay makes of its environment."""
     request = context.request  # None in memory
     return checked(request.headers.get(PARENT_HEADER)) if isinstance(request, Request) else None
