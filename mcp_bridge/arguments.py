@@ -5,9 +5,14 @@ Knows no tool. Descriptions say limits and defaults in words and are as short as
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
-from mcp_bridge.schemas import RESULT_BYTES_MAX, RESULT_BYTES_MIN, Arguments
+from mcp_bridge.schemas import (
+    RESULT_BYTES_MAX,
+    RESULT_BYTES_MIN,
+    Arguments,
+    FromText,
+)
 
 Backend = Literal["codex", "claude_code", "remote_a2a"]
 REMOTE: Final = "remote_a2a"
@@ -15,10 +20,10 @@ REMOTE: Final = "remote_a2a"
 Text = Annotated[str, Field(min_length=1)]
 MaxBytes = Annotated[
     int,
-    Field(
-        ge=RESULT_BYTES_MIN,
-        le=RESULT_BYTES_MAX,
-        description="Most bytes of the answer; 1024-262144, default 8192.",
+    Field(ge=RESULT_BYTES_MIN, le=RESULT_BYTES_MAX),
+    # Said in words alone: as numbers too they would stand there three times.
+    WithJsonSchema(
+        {"type": "integer", "description": "Bytes of the answer: 1024-262144, default 8192."}
     ),
 ]
 RequestKey = Annotated[
@@ -26,9 +31,10 @@ RequestKey = Annotated[
     Field(
         min_length=1,
         max_length=128,
-        description="An id of your own: the same call repeated under it is done once.",
+        description="An id of your own: a call repeated under it is done once.",
     ),
 ]
+Labels = Annotated[dict[str, str], FromText]
 
 
 class Part(Arguments):
@@ -49,3 +55,17 @@ class AgentMessage(Arguments):
     role: Literal["user", "agent", "system"] = "user"
     parts: Annotated[list[Part], Field(min_length=1)]
     metadata: dict[str, Any] | None = None
+
+
+# What a part takes is said in words: as properties it would fill a twentieth of all seven tools.
+Said = Annotated[
+    AgentMessage,
+    FromText,
+    WithJsonSchema(
+        {
+            "type": "object",
+            "description": "The same in parts: {parts: [{type: text, text} | {type: data, data} | "
+            "{type: file, uri|bytes_base64, mime_type, name}]}.",
+        }
+    ),
+]

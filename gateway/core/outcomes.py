@@ -22,8 +22,16 @@ class Sent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventPage:
-    """Events after a cursor, and the run as it was when they were read."""
+    """Events after a cursor, and the run as it was when they were read.
+
+    `read_to`: nothing that was asked for lies between the cursor and there but `events`; with types
+    left out it is past the last of them. `has_more`: the run has events behind it.
+    """
 
     run: Run
     events: list[Recorded]
-    has_more: bool
+    read_to: int
+
+    @property
+    def has_more(self) -> bool:
+        return self.run.last_seq > self.read_to

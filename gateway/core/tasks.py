@@ -5,10 +5,8 @@ run of another principal does not exist for it.
 """
 
 import time
-from collections.abc import AsyncGenerator
 from typing import Final, Never
 
-from gateway.core import json, redact
 from gateway.core.addresses import Screen
 from gateway.core.binding import asked_of, request_key, with_request_key
 from gateway.core.clock import Clock
@@ -26,26 +24,24 @@ from gateway.core.life.liveness import Liveness, liveness
 from gateway.core.life.slots import Queued
 from gateway.core.life.supervisor import Supervisor
 from gateway.core.messages import Message
-from gateway.core.outcomes import EventPage, Sent
-from gateway.core.record import Run, Session
+from gateway.core.outcomes import Sent
+from gateway.core.reading import Reading
+from gateway.core.record import Run
 from gateway.core.starting import First, Starting
 from gateway.core.status import WAITING, RunStatus
-from gateway.core.store.entry import PayloadSlice, Recorded
-from gateway.core.store.listing import RunPage, RunQuery
 from gateway.core.store.log import RunLog
 
-FOLLOW_BATCH: Final = 256
 TAKEN_UP_S: Final = 5.0  # as long as a cancel waits for its confirmation
 
 
-class Tasks:
+class Tasks(Reading):
     """The operations of one task server."""
 
     def __init__(
         self, log: RunLog, supervisor: Supervisor, *, clock: Clock, screen: Screen | None = None
     ) -> None:
         """`screen`: where webhooks may be; public addresses by default."""
-        self.log = log
+        super().__init__(log)
         self.screen = screen or Screen()
         self.clock = clock
         self._supervisor = supervisor
@@ -165,21 +161,6 @@ class Tasks:
 
     # -- look ------------------------------------------------------------------------------------
 
-    async def get(self, principal: str, run_id: str) -> Run:
-        """The durable record of a run. Raises: RunNotFoundError."""
-        run = await self.log.get(run_id)
-        if run is None or run.principal != principal:
-            raise RunNotFoundError(run_id)
-        return run
-
-    async def session(self, principal: str, context_id: str) -> Session | None:
-        session = await self.log.session(context_id)
-        return session if session is not None and session.principal == principal else None
-
-    async def list_runs(self, principal: str, query: RunQuery) -> RunPage:
-        """A page of runs, newest first."""
-        return await self.log.list_runs(principal, query)
-
     def queue_state(self, run_id: str) -> Queued | None:
         """Where a queued run stands: its place, and the run whose end it waits for; None when it
         is not waiting for its turn here."""
@@ -192,11 +173,6 @@ class Tasks:
             return here
         place = await self._supervisor.place(run.id)
         return None if place is None else Queued(place=place)
-
-    def place(self, run_id: str) -> int | None:
-        """A queued run's place, 1 is next; None when it is not waiting for its turn here."""
-        queued = self._supervisor.queue_state(run_id)
-        return None if queued is None else queued.place
 
     def liveness(self, run: Run) -> Liveness:
         """When the run last said something, what it is about, whether it seems stuck."""
@@ -237,57 +213,3 @@ class Tasks:
             await self.log.changed(run_id, run.last_seq, left / 1_000_000)
             run = await self.get(principal, run_id)
         return run
-
-    # -- events ----------------------------------------------------------------------------------
-
-    async def events(
-        self, principal: str, run_id: str, *, after: int = 0, limit: int = 100, wait_s: float = 0.0
-    ) -> EventPage:
-        """Events with `seq > after`; waits up to `wait_s` for one unless the run has ended or
-        waits for somebody already. Raises: RunNotFoundError."""
-        run = await self.get(principal, run_id)
-        idle = run.last_seq <= after and not run.terminal and run.status not in WAITING
-        if idle and wait_s > 0:
-            await self.log.changed(run_id, after, wait_s)
-        found = await self.log.read(run_id, after, limit)
-        run = await self.get(principal, run_id)
-        last = found[-1].seq if found else after
-        return EventPage(run=run, events=found, has_more=run.last_seq > last)
-
-    async def follow(
-        self, principal: str, run_id: str, *, after: int = 0
-    ) -> AsyncGenerator[list[Recorded]]:
-        """Events with `seq > after` in batches as they become durable; ends with the run."""
-        run = await self.get(principal, run_id)
-        while True:
-            found = await self.log.read(run_id, after, FOLLOW_BATCH)
-            if found:
-                after = found[-1].seq
-                yield found
-            run = await self.get(principal, run_id)
-            if run.last_seq > after:
-                continue
-            if run.terminal:
-                return
-            await self.log.changed(run_id, after)
-
-    async def payload(
-        self,
-        principal: str,
-        run_id: str,
-        seq: int,
-        pointer: str,
-        *,
-        offset: int = 0,
-        limit: int = 65536,
-    ) -> PayloadSlice:
-        """Bytes of a split field. Raises: RunNotFoundError, PayloadNotFoundError."""
-        await self.get(principal, run_id)
-        return await self.log.payload(run_id, seq, pointer, offset, limit)
-
-    async def whole(self, run: Run, event: Recorded) -> JsonObject:
-        """An event's data with its split fields put back."""
-        data = json.decode_object(event.data)
-        if not redact.refs_of(data):
-            return data
-        return redact.join(data, await self.log.payloads(run.id, event.seq))

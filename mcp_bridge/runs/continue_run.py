@@ -6,41 +6,33 @@ from pydantic import Field, WithJsonSchema, model_validator
 
 from gateway.core.continuing import Continued, Word, go_on
 from gateway.core.extension import Answer
-from mcp_bridge.arguments import AgentMessage, RequestKey
+from mcp_bridge.arguments import RequestKey, Said
 from mcp_bridge.runs import speech, views
 from mcp_bridge.runs.references import RunReference, find_run
 from mcp_bridge.runs.results import ContinuedRun
 from mcp_bridge.schemas import FromText
 from mcp_bridge.tool import LOAD, Call, Tool, writes
 
+# Said in full by spawn_run: it would stand in the caller's context twice.
+_AS_SPAWNED: Final = WithJsonSchema(
+    {"type": "object", "description": "As spawn_run's; a data part may be an answer."}
+)
+
 
 class ContinueRun(RunReference):
-    text: Annotated[str, Field(description="What to say.")] | None = None
+    text: str | None = None
     answer: (
         Annotated[
             Answer,
             FromText,
             Field(
-                description="Answers one pending request: an option's id, or answers by "
-                "question id, or a message."
+                description="To one pending request: an option's id, or answers by question "
+                "id, or a message."
             ),
         ]
         | None
     ) = None
-    input_message: (
-        Annotated[
-            AgentMessage,
-            FromText,
-            # Said in full by spawn_run: it would stand in the caller's context twice.
-            WithJsonSchema(
-                {
-                    "type": "object",
-                    "description": "As spawn_run's; a data part may be an answer.",
-                }
-            ),
-        ]
-        | None
-    ) = None
+    input_message: Annotated[Said, _AS_SPAWNED] | None = None
     request_key: RequestKey | None = None
 
     @model_validator(mode="after")

@@ -2,8 +2,10 @@
 
 from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
+from gateway.core.store.entry import PayloadSlice
+from mcp_bridge.runs.lines import count_lines, first_lines, line_start
 from mcp_bridge.runs.references import RunReference, find_run
 from mcp_bridge.runs.results import ArtifactSlice
 from mcp_bridge.tool import LONG, Call, Tool, reads
@@ -12,7 +14,7 @@ SLICE_BYTES: Final = 65_536
 
 
 class GetEventArtifact(RunReference):
-    seq: Annotated[int, Field(ge=1, description="The event.")]
+    seq: Annotated[int, Field(ge=1)]
     field_path: Annotated[
         str, Field(min_length=1, description="A key of its artifact_refs, such as /output.")
     ]
@@ -20,20 +22,42 @@ class GetEventArtifact(RunReference):
     limit: Annotated[
         int, Field(ge=1, le=262_144, description="Most bytes; 1-262144, default 65536.")
     ] = SLICE_BYTES
+    from_line: (
+        Annotated[
+            int, Field(description="Instead of offset: 1 is the first line, -20 the 20th last.")
+        ]
+        | None
+    ) = None
+    lines: Annotated[int, Field(ge=1)] | None = None
+
+    @field_validator("from_line")
+    @classmethod
+    def _no_line_0(cls, value: int | None) -> int | None:
+        if value == 0:
+            raise ValueError("lines are numbered from 1, or from -1 at the end")
+        return value
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "GetEventArtifact":
+        if self.from_line is not None and self.offset:
+            raise ValueError("give offset or from_line, not both")
+        return self
 
 
 async def get_event_artifact(call: Call, arguments: GetEventArtifact) -> ArtifactSlice:
     run = await find_run(call, arguments)
-    found = await call.tasks.payload(
-        call.principal,
-        run.id,
-        arguments.seq,
-        arguments.field_path,
-        offset=arguments.offset,
-        limit=arguments.limit,
-    )
-    end = found.offset + len(found.content)
-    return {
+
+    async def read(offset: int, limit: int) -> PayloadSlice:
+        return await call.tasks.payload(
+            call.principal, run.id, arguments.seq, arguments.field_path, offset=offset, limit=limit
+        )
+
+    offset = arguments.offset
+    if arguments.from_line is not None:
+        offset = await line_start(read, arguments.from_line)
+    found = await read(offset, arguments.limit)
+    content = first_lines(found.content, arguments.lines)
+    answer: ArtifactSlice = {
         "run_id": run.id,
         "seq": found.seq,
         "field_path": found.pointer,
@@ -42,16 +66,19 @@ async def get_event_artifact(call: Call, arguments: GetEventArtifact) -> Artifac
         "relpath": found.relpath,
         "total_bytes": found.total_bytes,
         "offset": found.offset,
-        "returned_bytes": len(found.content),
-        "has_more": bool(found.content) and end < found.total_bytes,
-        "content": found.content.decode(),
+        "returned_bytes": len(content),
+        "has_more": bool(content) and found.offset + len(content) < found.total_bytes,
+        "content": content.decode(),
     }
+    if arguments.from_line is not None or arguments.lines is not None:
+        answer["returned_lines"] = count_lines(content)
+    return answer
 
 
 GET_EVENT_ARTIFACT: Final = Tool(
     name="get_event_artifact",
-    description="Read a field of an event that poll_events or get_run cut, by bytes. Next "
-    "offset: offset + returned_bytes, while has_more.",
+    description="Read a field of an event that poll_events or get_run cut, by bytes or by lines. "
+    "Go on at offset + returned_bytes while has_more.",
     arguments=GetEventArtifact,
     result=ArtifactSlice,
     run=get_event_artifact,

@@ -21,7 +21,7 @@ class GetRun(RunReference):
 
 async def get_run(call: Call, arguments: GetRun) -> WholeRun:
     run = await find_run(call, arguments)
-    whole = views.whole_run(run, await call.tasks.queued(run))
+    whole = views.whole_run(run, call.tasks.liveness(run), await call.tasks.queued(run))
     if pages.size(whole) > arguments.max_bytes and run.status is RunStatus.COMPLETED:
         await _shorten_result(call, run, whole)
     return pages.clip(whole, arguments.max_bytes)

@@ -1,42 +1,72 @@
 """list_runs: the caller's runs, newest first, page by page."""
 
-from typing import Annotated, Final
+from datetime import UTC, datetime
+from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from gateway.core.status import RunStatus
+from gateway.core.extension import Role
+from gateway.core.status import ACTIVE, RunStatus
 from gateway.core.store.listing import RunQuery, encode_cursor
 from mcp_bridge import pages
-from mcp_bridge.arguments import Backend, MaxBytes, Text
+from mcp_bridge.arguments import Backend, Labels, MaxBytes, Text
 from mcp_bridge.runs import views
 from mcp_bridge.runs.results import RunsPage
 from mcp_bridge.schemas import RESULT_BYTES, Arguments
 from mcp_bridge.tool import LONG, Call, Tool, reads
 
 LIST_LIMIT: Final = 20
+Listed = Literal[
+    "active",
+    "queued",
+    "running",
+    "input_required",
+    "auth_required",
+    "completed",
+    "failed",
+    "cancelled",
+    "rejected",
+]
 _ENVELOPE: Final = 256  # bytes of a page beside its items
 
 
 class ListRuns(Arguments):
-    status: RunStatus | None = None
+    status: Annotated[Listed, Field(description="active: every run that has not ended.")] | None = (
+        None
+    )
     backend: Backend | None = None
+    role: Role | None = None
     cwd: Annotated[str, Field(description="Exactly this folder.")] | None = None
     agent_name: Text | None = None
     session_id: Text | None = None
     parent_run_id: Text | None = None
+    labels: Annotated[Labels, Field(description="All of these.")] | None = None
+    since: Annotated[Text, Field(description="Accepted from this ISO time on.")] | None = None
+    until: Annotated[Text, Field(description="Accepted before it.")] | None = None
     limit: Annotated[int, Field(ge=1, le=200, description="Most runs; default 20.")] = LIST_LIMIT
-    cursor: Annotated[Text, Field(description="next_cursor of the last answer.")] | None = None
+    cursor: Text | None = None
     max_bytes: MaxBytes = RESULT_BYTES
+
+    @field_validator("since", "until")
+    @classmethod
+    def _readable(cls, value: str | None) -> str | None:
+        if value is not None:
+            _at(value)
+        return value
 
 
 async def list_runs(call: Call, arguments: ListRuns) -> RunsPage:
     query = RunQuery(
-        statuses=() if arguments.status is None else (arguments.status,),
+        statuses=_statuses(arguments.status),
         backend=arguments.backend,
+        role=arguments.role,
         cwd=arguments.cwd,
         nickname=arguments.agent_name,
         context_id=arguments.session_id,
         parent_id=arguments.parent_run_id,
+        labels=tuple((arguments.labels or {}).items()),
+        created_after=None if arguments.since is None else _at(arguments.since),
+        created_before=None if arguments.until is None else _at(arguments.until),
         limit=arguments.limit,
         cursor=arguments.cursor,
     )
@@ -52,6 +82,21 @@ async def list_runs(call: Call, arguments: ListRuns) -> RunsPage:
         cursor = encode_cursor(query, page.runs[count - 1])
     answer: RunsPage = {"runs": shown}
     return answer if cursor is None else {"next_cursor": cursor, "runs": shown}
+
+
+def _statuses(asked: str | None) -> tuple[RunStatus, ...]:
+    if asked is None:
+        return ()
+    return tuple(ACTIVE) if asked == "active" else (RunStatus(asked),)
+
+
+def _at(text: str) -> int:
+    """Unix microseconds of an ISO 8601 time; UTC where it names no offset. Raises: ValueError."""
+    try:
+        at = datetime.fromisoformat(text)
+        return round(at.replace(tzinfo=at.tzinfo or UTC).timestamp() * 1_000_000)
+    except (ValueError, OverflowError) as exc:
+        raise ValueError("give a time such as 2026-11-22T10:00:00Z") from exc
 
 
 LIST_RUNS: Final = Tool(

@@ -67,6 +67,7 @@ def _request(arguments: SpawnRun, config: BackendConfig) -> CodingRequest:
             nickname=(arguments.nickname or "").strip() or None,
             profile=None if profile is None else workplace.read_profile(profile, cwd),
             output_schema=arguments.output_schema,
+            labels=arguments.labels,
             request_key=arguments.request_key,
             permission_mode=config.permission_mode,
             sandbox=config.sandbox,

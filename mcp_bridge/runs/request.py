@@ -3,13 +3,26 @@
 Knows no run; descriptions are as short as they can be.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, WithJsonSchema, model_validator
 
 from gateway.core.extension import Effort, EnvPolicy, Limits, PermissionMode, Role, Sandbox
-from mcp_bridge.arguments import AgentMessage, Backend, RequestKey, Text
+from mcp_bridge.arguments import Backend, Labels, RequestKey, Said, Text
 from mcp_bridge.schemas import AnyObject, Arguments, FromText
+
+# The bounds are the extension's; here they would only take room.
+_LIMITS: Final = WithJsonSchema(
+    {
+        "type": "object",
+        "properties": {
+            "deadline_s": {"type": "number"},
+            "answer_s": {"type": "number"},
+            "max_turns": {"type": "integer"},
+            "max_cost_usd": {"type": "number"},
+        },
+    }
+)
 
 
 class BackendConfig(Arguments):
@@ -40,7 +53,7 @@ class BackendConfig(Arguments):
     sandbox: Sandbox | None = None
     model: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     effort: Effort | None = None
-    limits: Limits | None = None
+    limits: Annotated[Limits, _LIMITS] | None = None
     isolation: Literal["none", "worktree"] | None = None
     env_policy: EnvPolicy | None = None
 
@@ -52,11 +65,9 @@ class SpawnRun(Arguments):
     session_mode: Annotated[
         Literal["new", "resume"], Field(description="resume: go on in session_id's conversation.")
     ]
-    session_id: Annotated[Text, Field(description="For resume.")] | None = None
-    prompt: Annotated[str, Field(description="The task. Or use input_message.")] | None = None
-    input_message: (
-        Annotated[AgentMessage, FromText, Field(description="The task in parts.")] | None
-    ) = None
+    session_id: Text | None = None
+    prompt: Annotated[str, Field(description="The task.")] | None = None
+    input_message: Said | None = None
     nickname: (
         Annotated[
             str,
@@ -67,10 +78,7 @@ class SpawnRun(Arguments):
     profile: (
         Annotated[
             Text,
-            Field(
-                description="Job description: a shipped name or the path of a .md/.txt file, "
-                "at most 256 KB."
-            ),
+            Field(description="Job description: a shipped name or a .md/.txt file."),
         ]
         | None
     ) = None
@@ -78,6 +86,7 @@ class SpawnRun(Arguments):
         Annotated[AnyObject, Field(description="JSON Schema of the final answer.")] | None
     ) = None
     metadata: Annotated[AnyObject, Field(description="Yours; get_run returns it.")] | None = None
+    labels: Annotated[Labels, Field(description="Texts to find it by in list_runs.")] | None = None
     backend_config: Annotated[BackendConfig, FromText] | None = None
     request_key: RequestKey | None = None
 

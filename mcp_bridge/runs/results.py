@@ -50,6 +50,7 @@ class RunView(TypedDict):
     updated_at: str
     completed_at: NotRequired[str]
     parent_run_id: NotRequired[str]
+    labels: NotRequired[dict[str, str]]
     cwd: str | None
     metadata: JsonObject
     remote_ref: JsonObject | None
@@ -57,12 +58,13 @@ class RunView(TypedDict):
 
 class WholeRun(RunView):
     """A run as get_run shows it. Queued: its place, 1 is next, and the run of its session that has
-    the turn."""
+    the turn. `liveness`: {last_event_at, phase, stalled}."""
 
     pending: list[JsonObject]
     result: NotRequired[RunResult]
     error: NotRequired[RunError]
     usage: NotRequired[JsonObject]
+    liveness: JsonObject
     cancel_requested_at: NotRequired[str]
     queue_place: NotRequired[int]
     blocked_by: NotRequired[str]
@@ -82,12 +84,25 @@ class RunEvent(TypedDict):
     clipped: NotRequired[bool]
 
 
-class EventsPage(TypedDict):
+class RunState(TypedDict):
+    """A run of several and how far it was read; `pending` only when it asks something."""
+
     run_id: str
     status: str
     next_after_seq: int
     has_more: bool
-    pending: list[JsonObject]
+    pending: NotRequired[list[JsonObject]]
+
+
+class EventsPage(TypedDict):
+    """Of one run: `run_id`, `status`, `next_after_seq`, `pending`. Of several (`run_ids`): `runs`."""
+
+    run_id: NotRequired[str]
+    status: NotRequired[str]
+    next_after_seq: NotRequired[int]
+    has_more: bool
+    pending: NotRequired[list[JsonObject]]
+    runs: NotRequired[list[RunState]]
     events: list[RunEvent]
 
 
@@ -128,4 +143,5 @@ class ArtifactSlice(TypedDict):
     offset: int
     returned_bytes: int
     has_more: bool
+    returned_lines: NotRequired[int]
     content: str

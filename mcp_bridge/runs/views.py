@@ -6,6 +6,7 @@ Pure; knows no tool and no limit.
 from gateway.core import json, redact
 from gateway.core.clock import iso
 from gateway.core.json import JsonObject
+from gateway.core.life.liveness import Liveness
 from gateway.core.life.slots import Queued
 from gateway.core.record import Run
 from gateway.core.store.entry import Recorded
@@ -37,13 +38,19 @@ def run_view(run: Run) -> RunView:
     }
     if run.completed_at is not None:
         view["completed_at"] = iso(run.completed_at)
+    if run.request.labels:
+        view["labels"] = run.request.labels
     if run.request.parent is not None:
         view["parent_run_id"] = run.request.parent.run_id
     return view
 
 
-def whole_run(run: Run, queued: Queued | None) -> WholeRun:
-    whole: WholeRun = {**run_view(run), "pending": pending_of(run)}
+def whole_run(run: Run, liveness: Liveness, queued: Queued | None) -> WholeRun:
+    whole: WholeRun = {
+        **run_view(run),
+        "pending": pending_of(run),
+        "liveness": liveness.to_json(),
+    }
     if run.result is not None:
         if result := result_of(run):
             whole["result"] = result

@@ -161,3 +161,9 @@ async def stage(
     async with task_server(database=database, driver_for=made.driver_for, **settings) as tasks:
         made.tasks = tasks
         yield made
+
+
+def place(tasks: Tasks, run_id: str) -> int | None:
+    """A queued run's place, 1 is next; None when it does not wait for its turn here."""
+    queued = tasks.queue_state(run_id)
+    return None if queued is None else queued.place

@@ -31,7 +31,7 @@ from gateway.core.life.writer import RunWriter
 from gateway.core.messages import DataPart, Message
 from gateway.core.record import Remote, Run
 from gateway.core.status import RunStatus
-from tests.core.puppet import ME, Puppet, Stage, stage
+from tests.core.puppet import ME, Puppet, Stage, place, stage
 
 DEADLINE = CodingRequest(limits=Limits(deadline_s=30))
 
@@ -129,7 +129,7 @@ async def test_a_cancel_before_the_dequeue_keeps_the_run_from_starting(tmp_path:
     async with stage(tmp_path, capacity=1) as on:
         _, first = await on.begin()
         queued = (await on.send()).run
-        assert on.tasks.place(queued.id) == 1
+        assert place(on.tasks, queued.id) == 1
         await on.tasks.cancel(ME, queued.id)
         await first.end(RunCompleted())
         assert await _ended(on, queued) == (RunStatus.CANCELLED, "cancelled_by_caller")
@@ -143,7 +143,7 @@ async def test_a_cancel_between_dequeue_and_the_drivers_first_step_starts_nothin
 ) -> None:
     async with stage(tmp_path) as on:
         run = (await on.send()).run  # its owner's task exists and has not had a turn
-        assert on.tasks.place(run.id) is None
+        assert place(on.tasks, run.id) is None
         await _owner(on, run).cancel()
         assert await _ended(on, run) == (RunStatus.CANCELLED, "cancelled_by_caller")
         assert not on.puppets[run.id].started.is_set()
@@ -455,7 +455,7 @@ async def test_with_one_slot_a_parent_that_waits_for_its_child_completes(tmp_pat
         stranger = (await on.send()).run
         child, at_child = await on.begin(request=_child_of(parent))
         second = (await on.send(request=_child_of(parent))).run
-        assert [on.tasks.place(run.id) for run in (stranger, child, second)] == [1, None, 2]
+        assert [place(on.tasks, run.id) for run in (stranger, child, second)] == [1, None, 2]
         await at_child.end(RunCompleted())
         with anyio.fail_after(5):
             await on.puppets[second.id].started.wait()
@@ -475,7 +475,7 @@ async def test_with_one_slot_a_parent_may_end_before_its_child(tmp_path: Path) -
         stranger = (await on.send()).run
         await at_parent.end(RunCompleted())
         await _ended(on, parent)
-        assert on.tasks.place(stranger.id) == 1  # the child has the slot now
+        assert place(on.tasks, stranger.id) == 1  # the child has the slot now
         await at_child.end(RunCompleted())
         with anyio.fail_after(5):
             await on.puppets[stranger.id].started.wait()

@@ -23,7 +23,7 @@ from gateway.core.messages import DataPart, Message
 from gateway.core.record import Run
 from gateway.core.status import RunStatus
 from tests.core.faces import Puppets
-from tests.core.puppet import ME, Puppet, Stage, stage
+from tests.core.puppet import ME, Puppet, Stage, place, stage
 
 KEYED = CodingRequest(request_key="k")
 
@@ -80,7 +80,7 @@ async def test_queued_runs_are_queued_again_in_order_and_none_is_rejected(tmp_pa
     async with stage(tmp_path, capacity=1, queue_limit=2) as on:
         assert await _settled(on, started) == (RunStatus.FAILED, "interrupted")
         first = await _at_work(on, queued[0])
-        assert [on.tasks.place(run.id) for run in queued] == [None, 1, 2, 3, 4]
+        assert [place(on.tasks, run.id) for run in queued] == [None, 1, 2, 3, 4]
         refused = (await on.send()).run
         assert await _settled(on, refused) == (RunStatus.REJECTED, "queue_full")
         await first.end(RunCompleted())
@@ -369,8 +369,8 @@ async def test_a_thousand_queued_runs_start_in_order(tmp_path: Path) -> None:
     async with stage(tmp_path, puppet=start, capacity=3) as on:
         with anyio.fail_after(60):
             runs = [(await on.send()).run.id for _ in range(1000)]
-            assert [on.tasks.place(run) for run in runs[:5]] == [None, None, None, 1, 2]
-            assert on.tasks.place(runs[-1]) == 997
+            assert [place(on.tasks, run) for run in runs[:5]] == [None, None, None, 1, 2]
+            assert place(on.tasks, runs[-1]) == 997
             done.set()
             await on.tasks.settled(ME, runs[-1])
         assert order == runs

@@ -21,7 +21,7 @@ from gateway.core.extension import CodingRequest, Limits
 from gateway.core.messages import DataPart, Message, user_text
 from gateway.core.status import RunStatus
 from gateway.core.store.listing import RunQuery
-from tests.core.puppet import ME, stage
+from tests.core.puppet import ME, place, stage
 
 
 def _answer(request_id: str, option: str = "allow") -> Message:
@@ -84,7 +84,7 @@ async def test_runs_of_one_context_go_one_after_another(tmp_path: Path) -> None:
         second = (await on.send(context_id="c")).run
         other, _ = await on.begin()
         assert (await on.get(second)).status is RunStatus.QUEUED
-        assert (on.tasks.place(second.id), on.tasks.place(other.id)) == (1, None)
+        assert (place(on.tasks, second.id), place(on.tasks, other.id)) == (1, None)
         await puppet.end(RunCompleted())
         with anyio.fail_after(5):
             await on.puppets[second.id].started.wait()
@@ -97,11 +97,11 @@ async def test_beyond_its_capacity_runs_wait_in_order_and_a_waiting_run_holds_no
     async with stage(tmp_path, capacity=1) as on:
         first, puppet = await on.begin()
         second, third = (await on.send()).run, (await on.send()).run
-        assert [on.tasks.place(run.id) for run in (second, third)] == [1, 2]
+        assert [place(on.tasks, run.id) for run in (second, third)] == [1, 2]
         await puppet.ask("q")
         with anyio.fail_after(5):
             await on.puppets[second.id].started.wait()
-        assert on.tasks.place(third.id) == 1
+        assert place(on.tasks, third.id) == 1
         await on.tasks.send(principal=ME, agent="puppet", message=_answer("q"), run_id=first.id)
         assert (await on.get(first)).status is RunStatus.RUNNING
 

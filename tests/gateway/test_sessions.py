@@ -12,6 +12,7 @@ from gateway.core.extension import URI, CodingRequest, Limits, Profile
 from gateway.core.record import Run
 from tests.core.faces import AGENT, params
 from tests.core.puppet import ME
+from tests.core.puppet import place as place_of
 from tests.gateway.both import PATIENCE_S, Both, both
 
 ASKED: Final = CodingRequest(
@@ -106,7 +107,7 @@ async def test_a_queued_run_shows_its_place_and_whom_it_waits_for_on_both_faces(
         await puppet.end(RunCompleted())
         with anyio.fail_after(PATIENCE_S):
             await on.stage.puppets[runs[0].id].started.wait()
-        assert on.tasks.place(runs[1].id) == 1
+        assert place_of(on.tasks, runs[1].id) == 1
 
 
 async def test_a_call_repeated_by_name_is_done_once_although_the_name_means_another_run_now(

@@ -141,7 +141,7 @@ async def test_nulls_are_taken_for_absent(one: House) -> None:
         ("continue_run", {"run_id": "nope"}, "Provide text, answer or input_message"),
         ("continue_run", {"run_id": "nope", "text": "hi"}, "no run 'nope'"),
         ("continue_run", {"run_id": "n", "answer": {"option": "allow"}}, "answer.request_id"),
-        ("list_runs", {"status": "done"}, "status: Input should be 'queued'"),
+        ("list_runs", {"status": "done"}, "status: Input should be 'active'"),
         ("list_runs", {"cursor": "%%%"}, "cursor is not one of ours"),
         ("list_runs", {"limit": 0}, "limit: "),
         ("get_event_artifact", {"run_id": "n", "seq": 0, "field_path": "/x"}, "seq: "),

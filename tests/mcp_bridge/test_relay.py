@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,6 @@ from pytest_httpserver import HTTPServer
 from gateway.core import json
 from gateway.core.events import AgentMessage, RunCompleted
 from gateway.core.json import JsonObject
-from gateway.core.outcomes import EventPage
 from gateway.core.tasks import Tasks
 from mcp_bridge.runs import poll_events
 from tests.core.puppet import Stage, stage
@@ -91,18 +90,16 @@ class Wait:
 
 def watched(tasks: Tasks) -> Wait:
     """Tells when the next wait for events begins and ends inside the gateway."""
-    wait, events = Wait(), tasks.events
+    wait, any_moved = Wait(), tasks.any_moved
 
-    async def watching(
-        principal: str, run_id: str, *, after: int = 0, limit: int = 100, wait_s: float = 0.0
-    ) -> EventPage:
+    async def watching(cursors: Mapping[str, int], wait_s: float) -> None:
         wait.begun.set()
         try:
-            return await events(principal, run_id, after=after, limit=limit, wait_s=wait_s)
+            await any_moved(cursors, wait_s)
         finally:
             wait.over.set()
 
-    tasks.events = watching
+    tasks.any_moved = watching
     return wait
 
 
