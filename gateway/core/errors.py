@@ -50,9 +50,9 @@ class InvalidInputError(CoreError):
 class RequestConflictError(CoreError):
     code = "request_key_conflict"
 
-    def __init__(self, key: str, run_id: str) -> None:
+    def __init__(self, key: str, id_: str, *, made: str = "run") -> None:
         super().__init__(
-            f"request_key {key!r} was used for another request (run {run_id}); use a new key"
+            f"request_key {key!r} was used for another request ({made} {id_}); use a new key"
         )
 
 

@@ -70,7 +70,7 @@ def definitions(connection: sa.Connection) -> set[tuple[Any, ...]]:
 async def test_the_revisions_lead_to_the_tables_of_the_code(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    """If not: python -m tests.contract.baseline."""
+    """If not: python -m tests.contract.revision."""
     for kind in KINDS:
         made: list[set[tuple[Any, ...]]] = []
         for way in (upgrade, bring_up):
@@ -235,12 +235,12 @@ async def test_missing_drivers_are_told_with_the_command_that_installs_them(
 
 # -- migrations ----------------------------------------------------------------------------------
 
-SECOND = """
+NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "next"
+down_revision = "%s"
 branch_labels = depends_on = None
 
 
@@ -264,13 +264,13 @@ async def test_an_older_database_is_migrated_with_all_its_rows(
     await log.close()
     folder = tmp_path / "migrations"
     shutil.copytree(migrations.__path__[0], folder)
-    (folder / "versions" / "second.py").write_text(SECOND, encoding="utf-8")
+    (folder / "versions" / "next.py").write_text(NEXT % HEAD, encoding="utf-8")
 
     def ours(_package: str) -> Path:
         return folder
 
     monkeypatch.setattr(open_module, "files", ours)
-    monkeypatch.setattr(open_module, "HEAD", "0002")
+    monkeypatch.setattr(open_module, "HEAD", "next")
     newer = await database.log()
     assert newer.log_id == log.log_id
     assert await newer.get("r") == writer.run
@@ -279,4 +279,4 @@ async def test_an_older_database_is_migrated_with_all_its_rows(
     async with database.opened() as engine:
         columns = await engine.read(lambda c: sa.inspect(c).get_columns("runs"))
         assert "colour" in {column["name"] for column in columns}
-        assert await engine.read(lambda c: c.scalar(sa.select(revision.c.version_num))) == "0002"
+        assert await engine.read(lambda c: c.scalar(sa.select(revision.c.version_num))) == "next"

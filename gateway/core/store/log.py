@@ -22,6 +22,7 @@ from gateway.core.store.entry import Entry, PayloadSlice, Recorded, RequestKey
 from gateway.core.store.history import Wanted, choose_shown, read_shown
 from gateway.core.store.listing import RunPage, RunQuery, select_page
 from gateway.core.store.live import LiveRuns
+from gateway.core.store.mail import HINT, Mail
 from gateway.core.store.outbox import Outbox
 from gateway.core.store.ownership import Ownership
 from gateway.core.store.pump import Pump
@@ -45,7 +46,8 @@ class RunLog:
         self.log_id = log_id
         self.outbox = Outbox(engine)
         self.masking = Masking(mask)
-        engine.on_hint(self._live.hear)
+        self.mail = Mail(engine)
+        engine.on_hint(self._hear)
 
     async def close(self) -> None:
         """Wake who waits, finish what was submitted, let the database go."""
@@ -54,8 +56,13 @@ class RunLog:
         await self._engine.close()
 
     def wake(self) -> None:
-        """Let everybody who waits for an active run look at it as it is."""
+        """Let everybody who waits for an active run look at it as it is, and for mail at none."""
         self._live.wake()
+        self.mail.end()
+
+    def _hear(self, hint: str) -> None:
+        """Another process says that a run moved on or a mailbox has more."""
+        (self.mail if hint.startswith(HINT) else self._live).hear(hint)
 
     def on_append(self, heard: Callable[[Append], None] | None) -> None:
         """Call `heard` with each append of this process that is durable: at once, on the loop."""

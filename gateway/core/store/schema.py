@@ -21,6 +21,11 @@ def _one_of(statuses: Collection[RunStatus]) -> sa.ColumnElement[bool]:
     return sa.literal_column(f"({said})")
 
 
+def _set(column: sa.Column[Any]) -> dict[str, Any]:
+    """An index of the rows alone in which `column` says something."""
+    return dict.fromkeys(("sqlite_where", "postgresql_where"), column.is_not(None))
+
+
 ACTIVE_STATUSES: Final = _one_of(ACTIVE)
 ENDED_STATUSES: Final = _one_of(TERMINAL)
 
@@ -60,8 +65,7 @@ sa.Index(
     sessions.c.cwd,
     sessions.c.nickname,
     unique=True,
-    sqlite_where=sessions.c.nickname.is_not(None),
-    postgresql_where=sessions.c.nickname.is_not(None),
+    **_set(sessions.c.nickname),
 )
 
 # The last N of the names agent1..N given in a folder: a name costs one row, not a scan.
@@ -127,8 +131,7 @@ for _column in (runs.c.cwd, runs.c.role, runs.c.nickname, runs.c.parent_id):
         runs.c.principal,
         _column,
         *_newest,
-        sqlite_where=_column.is_not(None),
-        postgresql_where=_column.is_not(None),
+        **_set(_column),
     )
 sa.Index("ix_runs_context", runs.c.context_id)  # a session has so few runs that they are sorted
 sa.Index("ix_runs_active", runs.c.principal, *_newest, **_active)
@@ -142,12 +145,7 @@ sa.Index(
     runs.c.id,
     **_ended,
 )
-sa.Index(
-    "ix_runs_ended",
-    runs.c.completed_at,
-    sqlite_where=runs.c.completed_at.is_not(None),
-    postgresql_where=runs.c.completed_at.is_not(None),
-)
+sa.Index("ix_runs_ended", runs.c.completed_at, **_set(runs.c.completed_at))
 
 # What a run was started with. It never changes and may be large (a profile has up to 256 KB), and
 # an append rewrites the whole row of its run.
@@ -210,22 +208,8 @@ events = sa.Table(
     sa.Column("data", sa.Text, nullable=False),
     sqlite_with_rowid=False,
 )
-sa.Index(
-    "ix_events_shown",
-    events.c.run_id,
-    events.c.shown,
-    events.c.seq,
-    sqlite_where=events.c.shown.is_not(None),
-    postgresql_where=events.c.shown.is_not(None),
-)
-sa.Index(
-    "ix_events_src",
-    events.c.run_id,
-    events.c.src_seq,
-    unique=True,
-    sqlite_where=events.c.src_seq.is_not(None),
-    postgresql_where=events.c.src_seq.is_not(None),
-)
+sa.Index("ix_events_shown", events.c.run_id, events.c.shown, events.c.seq, **_set(events.c.shown))
+sa.Index("ix_events_src", events.c.run_id, events.c.src_seq, unique=True, **_set(events.c.src_seq))
 
 # Payloads over the inline limits, cut at 64 KB and never inside a character. `at` is the byte
 # offset of the chunk in its payload, so a range read finds its first chunk by key.
@@ -260,9 +244,47 @@ push_configs = sa.Table(
     sa.Column("next_at", sa.BigInteger),  # None: nothing is left to be sent, or it was given up
     sa.Column("last_error", sa.Text),
 )
+sa.Index("ix_push_due", push_configs.c.next_at, **_set(push_configs.c.next_at))
+
+# Messages from agent to agent, by the session they are for. The mailbox numbers them: it keeps the
+# last number given when the oldest go, and its row is what senders in several processes wait for.
+mailboxes = sa.Table(
+    "mailboxes",
+    metadata,
+    sa.Column(
+        "session_id",
+        sa.String(128),
+        sa.ForeignKey("sessions.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column("first_seq", sa.Integer, nullable=False),
+    sa.Column("last_seq", sa.Integer, nullable=False),
+    sa.Column("chars", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+mail = sa.Table(
+    "mail",
+    metadata,
+    sa.Column(
+        "session_id",
+        sa.String(128),
+        sa.ForeignKey("mailboxes.session_id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("id", sa.String(36), nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("from_session_id", sa.String(128)),
+    sa.Column("from_name", sa.String(128)),
+    sa.Column("request_key", sa.String(64)),  # of sender and key, hashed
+    sa.Column("digest", sa.String(64)),
+    sa.Column("data", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
+)
 sa.Index(
-    "ix_push_due",
-    push_configs.c.next_at,
-    sqlite_where=push_configs.c.next_at.is_not(None),
-    postgresql_where=push_configs.c.next_at.is_not(None),
+    "ix_mail_request_key",
+    mail.c.session_id,
+    mail.c.request_key,
+    unique=True,
+    **_set(mail.c.request_key),
 )
