@@ -40,5 +40,7 @@ PROMISES: Final[Mapping[str, str]] = {
     "catalog.unknown": "An unknown tool is an error of the protocol that names the tools.",
     "relay.one": "Of any number of relays that find no gateway, one starts it.",
     "relay.again": "A relay goes on when the gateway restarts between two calls.",
+    "caller.stdio": "Claude Code and Codex that know the relay alone see the tools in their first request "
+    "and have agents of both kinds work, asked back, stopped and read.",
     "error.line": "A refusal is text of one line that says what to do.",
 }

@@ -17,6 +17,7 @@ is no state but the count of refusals (`@http`). A prompt without a script is ec
     @overload [TIMES]         an error `overloaded_error` in the middle of the stream
     @refuse TEXT              end with stop_reason refusal
     @stop REASON TEXT         end with another stop_reason (max_tokens)
+    @play NAME JSON           a program of `caller`: what the bridge's tools answer decides
     @tokens INPUT             how many input tokens this step says it took
     @header NAME VALUE        a header of this step's answer
 
@@ -34,12 +35,15 @@ from typing import Any, cast
 
 from gateway.core import json
 from gateway.core.json import JsonObject
+from tests.models.caller import Call, next_act
 
 _LINE = re.compile(
     r"^(&?)@(say|stream|reason|sh|write|edit|todo|question|plan|agent|tool|sleep|http|schema"
-    r"|results|refuse|cut|garbage|overload|stop|tokens|header)\b[ ]?(.*)$",
+    r"|results|refuse|cut|garbage|overload|stop|tokens|header|play)\b[ ]?(.*)$",
     re.MULTILINE,
 )
+_PLAY = re.compile(r"^@play (.*)$", re.MULTILINE)
+BRIDGE = "mcp__a2a-gateway__"  # what the names of the bridge's tools begin with
 _PLAN_FILE = re.compile(r"/[^\s\"`\\]+/plans/[\w-]+\.md")
 _CWD = re.compile(r"[Ww]orking directory: (\S+)")
 
@@ -281,13 +285,15 @@ def next_step(body: JsonObject) -> tuple[str, int, Step]:
     if not script:
         return "", 0, _echo(messages)
     number = sum(message.get("role") == "assistant" for message in messages[at + 1 :])
+    if (play := _PLAY.search(script)) is not None:
+        return script, number, _played(play.group(1), results(messages[at + 1 :]))
     whole = json.encode(body.get("system") or "") + json.encode(messages)
     found = _CWD.search(whole)
     plans = _PLAN_FILE.search(whole)
     reader = Script(
         tools=frozenset(str(tool.get("name")) for tool in body.get("tools") or ()),
         cwd=re.split(r'\\n|"', found.group(1))[0] if found else ".",
-        results=_results(messages),
+        results="\n".join(results(_last_of_user(messages))),
         plan_file=plans.group(0) if plans else None,
     )
     steps = reader.read(script)
@@ -307,17 +313,30 @@ def _echo(messages: list[JsonObject]) -> Step:
     return Step(blocks=[{"type": "text", "text": f"echo: {said[-1]}" if said else "done"}])
 
 
-def _results(messages: list[JsonObject]) -> str:
-    """The tool results of the last user message."""
-    content: Any = next(
-        (m for m in reversed(messages) if m.get("role") == "user"), JsonObject()
-    ).get("content")
-    if not isinstance(content, list):
-        return ""
-    blocks = [b for b in cast("list[JsonObject]", content) if b.get("type") == "tool_result"]
-    return "\n".join(
+def _played(line: str, answers: list[str]) -> Step:
+    act = next_act(line, answers)
+    if isinstance(act, Call):
+        return Step(blocks=[_tool(f"{BRIDGE}{act.tool}", act.arguments)])
+    return Step(blocks=[{"type": "text", "text": act}])
+
+
+def _last_of_user(messages: list[JsonObject]) -> list[JsonObject]:
+    return [next((m for m in reversed(messages) if m.get("role") == "user"), JsonObject())]
+
+
+def results(messages: list[JsonObject]) -> list[str]:
+    """The tool results in user messages of a request, in their order."""
+    contents: list[Any] = [m.get("content") for m in messages if m.get("role") == "user"]
+    blocks = [
+        block
+        for content in contents
+        if isinstance(content, list)
+        for block in cast("list[JsonObject]", content)
+        if block.get("type") == "tool_result"
+    ]
+    return [
         str(block["content"])
         if isinstance(block.get("content"), str)
         else "\n".join(texts({"content": block.get("content")}))
         for block in blocks
-    )
+    ]

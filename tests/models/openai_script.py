@@ -11,6 +11,7 @@ tell how far the script has come, so any number of conversations run at once wit
     @patch PATH TEXT          add a file                  @rawpatch TEXT   any patch
     @todo A|B|C IDX           a plan, IDX in progress     @input JSON      request_user_input
     @ns SPACE NAME JSON       a tool of a namespace: an MCP server's, or of `multi_agent_v1`
+    @play NAME JSON           a program of `caller`: what the bridge's tools answer decides
     @js CODE                  what models in code mode call: JavaScript that calls the tools
     @search QUERY             a search of the model's own @draw TEXT       a picture of its own
     @with VERB REST           a call that goes together with the next one
@@ -33,8 +34,11 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from gateway.core.json import as_object
+from tests.models.caller import Call, next_act
 
 Json: TypeAlias = dict[str, Any]
+BRIDGE = "mcp__a2a_gateway"  # the namespace of the bridge's tools
+_HEAD = re.compile(r"\AWall time: .*\nOutput:\n")
 # A PNG of one pixel, in Base64.
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
@@ -98,10 +102,25 @@ def read_script(body: Json) -> Script:
         if said and item.get("role") == "assistant":
             answered = answered or item.get("phase") != "commentary"
         since.append(item)
-    done = sum(1 for item in since if str(item.get("type", "")).endswith("_output"))
     heard = " / ".join(text for item in since if (text := _text(item)))
-    due = [Step(step.verb, _filled(step.rest, heard)) for step in _due(steps, done)]
+    answers = outputs(since)
+    played = next((_played(step.rest, answers) for step in steps if step.verb == "play"), None)
+    due = [played] if played else _due(steps, len(answers))
+    due = [Step(step.verb, _filled(step.rest, heard)) for step in due]
     return Script(due or [Step("say", f"echo: {prompt}")], prompt, heard)
+
+
+def outputs(items: list[Json]) -> list[str]:
+    """What the tools of a conversation's items brought, without what the CLI says of it."""
+    found = [_text(item) for item in items if str(item.get("type", "")).endswith("_output")]
+    return [_HEAD.sub("", text) for text in found]
+
+
+def _played(line: str, answers: list[str]) -> Step:
+    act = next_act(line, answers)
+    if isinstance(act, Call):
+        return Step("ns", f"{BRIDGE} {act.tool} {json.dumps(act.arguments)}")
+    return Step("stream", f"1 0 {act}")  # as it is: `@say` makes line breaks of `\\n`
 
 
 _NAMED = {
@@ -246,6 +265,6 @@ VERBS = (
     frozenset(CALLS)
     | set(OWN)
     | set(TEXTS)
-    | {"reason", "sleep", "http", "tokens", "next"}
+    | {"reason", "sleep", "http", "tokens", "next", "play"}
     | ENDINGS
 )

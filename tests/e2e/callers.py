@@ -1,0 +1,179 @@
+"""The real Claude Code and the real Codex as callers: the bridge is their MCP server, a script their model.
+
+The agents they have work for them are the same programs behind the real wrappers, on the same scripted
+models. Knows no test.
+"""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import anyio
+
+from gateway.core import json
+from gateway.core.json import JsonObject
+from tests.models import anthropic_messages, anthropic_script, openai_responses, openai_script
+from tests.models.codex_program import codex_program
+from wrappers.claude.options import bundled_cli
+
+BIN = Path(sys.executable).parent
+WHOLE_S = 120.0  # a client with all it has done by agents, on a busy machine
+KEY_NAME = "OPENAI_API_KEY"  # one that Codex hands to what it starts
+
+Kind = Literal["claude", "codex"]
+KINDS: tuple[Kind, ...] = ("claude", "codex")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Scripted models, and the environment in which clients, gateway and agents find them."""
+
+    folder: Path
+    environment: dict[str, str]
+    openai: openai_responses.Endpoint
+    anthropic: anthropic_messages.Endpoint
+
+    @property
+    def project(self) -> Path:
+        return self.folder / "project"
+
+
+@asynccontextmanager
+async def place(folder: Path, environment: Mapping[str, str]) -> AsyncGenerator[Place]:
+    """No gateway runs at its beginning, none at its end."""
+    (folder / "project").mkdir()
+    async with AsyncExitStack() as stack:
+        openai = await stack.enter_async_context(openai_responses.running())
+        anthropic = await stack.enter_async_context(anthropic_messages.running())
+        claude = anthropic_messages.claude_home(folder / "claude", anthropic.url)
+        variables = {
+            **{name: value for name, value in claude.items() if name not in environment},
+            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            KEY_NAME: "scripted",
+            "CODEX_HOME": str(folder / "codex"),
+        }
+        whole = {**environment, **variables}
+        openai_responses.codex_home(folder / "codex", openai.url, key_name=KEY_NAME)
+        try:
+            yield Place(folder=folder, environment=whole, openai=openai, anthropic=anthropic)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await _stop(whole)
+
+
+async def _stop(environment: Mapping[str, str]) -> None:
+    """A gateway outlives who started it, so it is stopped as a person would."""
+    command = [str(BIN / "a2a-gateway"), "stop"]
+    await anyio.run_process(command, env=environment, check=False, stderr=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    code: int
+    said: str
+    errors: str
+
+    @property
+    def outcome(self) -> Any:
+        """What a program said at last."""
+        assert self.code == 0, f"{self.said}\n{self.errors}"
+        return json.decode(self.said)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """One of the two clients, at a place."""
+
+    kind: Kind
+    place: Place
+
+    async def configure(self, *arguments: str, **variables: str) -> None:
+        """Paste what `a2a-mcp-bridge config` prints for this client."""
+        command = [str(BIN / "a2a-mcp-bridge"), "config", self.kind, *arguments]
+        printed = await anyio.run_process(
+            command, env={**self.place.environment, **variables}, stderr=None
+        )
+        self.paste(printed.stdout.decode())
+
+    def paste(self, configuration: str) -> None:
+        if self.kind == "claude":
+            self._mcp_json.write_text(configuration, encoding="utf-8")
+        else:
+            folder, url = self.place.folder / "codex", self.place.openai.url
+            openai_responses.codex_home(folder, url, tables=configuration, key_name=KEY_NAME)
+
+    @property
+    def _mcp_json(self) -> Path:
+        return self.place.folder / "mcp.json"
+
+    def _command(self, prompt: str) -> list[str]:
+        if self.kind == "codex":
+            return [str(codex_program()), "exec", "--skip-git-repo-check", prompt]
+        servers = ["--mcp-config", str(self._mcp_json), "--strict-mcp-config"]
+        allowed = ["--allowedTools", "mcp__a2a-gateway"]
+        return [str(bundled_cli()), "-p", *servers, *allowed, "--", prompt]
+
+    async def start(self, program: str, **asked: object) -> asyncio.subprocess.Process:
+        """The client with a prompt that has its model play a program of `tests.models.caller`."""
+        return await asyncio.create_subprocess_exec(
+            *self._command(f"@play {program} {json.encode(asked)}"),
+            cwd=self.place.project,
+            env=self.place.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    async def play(self, program: str, **asked: object) -> Finished:
+        process = await self.start(program, **asked)
+        try:
+            with anyio.fail_after(WHOLE_S):
+                said, errors = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        return Finished(
+            code=process.returncode or 0, said=said.decode().strip(), errors=errors.decode()
+        )
+
+    # -- what its model was sent ----------------------------------------------------------------
+
+    @property
+    def requests(self) -> list[JsonObject]:
+        """The model requests of the client itself, not those of agents that work for it."""
+        both = {"claude": self.place.anthropic.requests, "codex": self.place.openai.requests}
+        return [request for request in both[self.kind] if "@play " in json.encode(request)]
+
+    def offered(self) -> dict[str, JsonObject]:
+        """The bridge's tools as the first request has them, by name."""
+        tools: list[JsonObject] = self.requests[0]["tools"]
+        if self.kind == "claude":
+            known = anthropic_script.BRIDGE
+            return {
+                str(tool["name"]).removeprefix(known): tool
+                for tool in tools
+                if str(tool["name"]).startswith(known)
+            }
+        spaces = [tool for tool in tools if tool.get("name") == openai_script.BRIDGE]
+        return {tool["name"]: tool for space in spaces for tool in space["tools"]}
+
+    def instructed(self) -> str:
+        """What the first request has beside what the person asked: prompts and tools, as text."""
+        body = self.requests[0]
+        if self.kind == "codex":
+            return "\n".join(str(tool.get("description")) for tool in body["tools"])
+        told = [message for message in body["messages"] if message["role"] == "system"]
+        return "\n".join(text for message in told for text in anthropic_script.texts(message))
+
+    def heard(self) -> list[str]:
+        """What the bridge's tools brought, as the model of the last conversation reads it."""
+        if self.kind == "claude":
+            return anthropic_script.results(self.requests[-1]["messages"])
+        return openai_script.outputs(self.requests[-1]["input"])
