@@ -34,6 +34,7 @@ from starlette.routing import BaseRoute, Route
 
 from gateway.core import json
 from gateway.core.errors import CoreError
+from gateway.core.face.body import MAX_BODY
 from gateway.core.tasks import Tasks
 from mcp_bridge import resources
 from mcp_bridge.catalog import INSTRUCTIONS, TOOLSETS, offered
@@ -63,7 +64,9 @@ def build(
     Stateless: a client finds its tools again after a restart without a new handshake.
     """
     server = mcp_server(tasks, backends, principal)
-    server.streamable_http_app(streamable_http_path=PATH, stateless_http=True)
+    server.streamable_http_app(
+        streamable_http_path=PATH, stateless_http=True, max_request_body_size=MAX_BODY
+    )
     app = Entrance(StreamableHTTPASGIApp(server.session_manager))
     return [Route(PATH, endpoint=app)], server.session_manager.run
 
