@@ -15,7 +15,7 @@ import anyio.to_thread
 
 from gateway.core.face.serving import run
 from gateway.core.store.open import open_log
-from tests.bench import tables
+from tests.bench import bridge, bridge_lists, bridge_starts, bridge_tables, tables
 from tests.bench.bigstore import fill, measure
 from tests.bench.caller import EXTENSION, Target, concurrent, sequential
 from tests.bench.crowd import crowd
@@ -102,6 +102,20 @@ async def _gateway(folder: Path, arguments: argparse.Namespace) -> None:
     tables.crowds(found)
 
 
+async def _bridge(folder: Path, arguments: argparse.Namespace) -> None:
+    """What MCP clients wait for, over stdio and HTTP."""
+    rounds: int = arguments.rounds
+    with tables.CONSOLE.status(f"the bridge: starts, {rounds} rounds"):
+        started = await bridge_starts.starts(folder / "starts", rounds)
+    bridge_tables.starts(started)
+    with tables.CONSOLE.status(f"the bridge: runs, {rounds} rounds"):
+        ran = await bridge.runs(folder / "runs", rounds)
+    bridge_tables.runs(ran, rounds)
+    with tables.CONSOLE.status(f"the bridge: a store of {arguments.stored:,} runs"):
+        found = await bridge_lists.listed(folder / "listed", arguments.stored)
+    bridge_tables.listed(found, arguments.stored)
+
+
 async def _profile_gateway(folder: Path, arguments: argparse.Namespace) -> None:
     """Where the gateway's time goes, before our server and before a foreign one."""
 
@@ -155,6 +169,7 @@ PARTS: Final[dict[str, Part]] = {
     "runs": _runs,
     "wrappers": _wrappers,
     "gateway": _gateway,
+    "bridge": _bridge,
     "profile": _profile,
     "profile-gateway": _profile_gateway,
 }
@@ -162,7 +177,7 @@ PARTS: Final[dict[str, Part]] = {
 
 async def _bench(arguments: argparse.Namespace) -> None:
     tables.heading()
-    for name in arguments.parts or ("server", "store", "runs", "wrappers", "gateway"):
+    for name in arguments.parts or ("server", "store", "runs", "wrappers", "gateway", "bridge"):
         with private_folder() as folder:
             await PARTS[name](folder, arguments)
 
@@ -171,10 +186,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}: all but the profiles")
     parser.add_argument(
-        "--rounds", type=int, default=5, help="server, wrappers, gateway: rounds (5)"
+        "--rounds", type=int, default=5, help="server, wrappers, gateway, bridge: rounds (5)"
     )
     parser.add_argument("--postgres", action="store_true", help="server: ours on PostgreSQL too")
-    parser.add_argument("--stored", type=int, default=100_000, help="store: runs in it (100,000)")
+    parser.add_argument(
+        "--stored", type=int, default=100_000, help="store, bridge: runs in it (100,000)"
+    )
     parser.add_argument("--runs", type=int, default=20, help="runs: of each agent (20)")
     parser.add_argument("--agent", choices=list(PROMPTS), action="append", help="only these")
     parser.add_argument("--calls", action="store_true", help="profile: count calls, not samples")

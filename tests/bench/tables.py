@@ -41,7 +41,7 @@ def _hundredths(seconds: float) -> str:
     return f"{seconds * 1000:,.2f}"
 
 
-def _table(title: str, first: str, *columns: str, caption: str | None = None) -> Table:
+def blank(title: str, first: str, *columns: str, caption: str | None = None) -> Table:
     table = Table(title=title, caption=caption)
     table.add_column(first)
     for column in columns:
@@ -68,7 +68,7 @@ _LINES: Final[tuple[tuple[str, Callable[[Figures], list[float]], Callable[[float
 def servers(figures: Mapping[str, Figures], rounds: int) -> None:
     """Medians, then ratios."""
     names = list(figures)
-    table = _table(
+    table = blank(
         "the same echo agent on each server",
         "",
         *names,
@@ -86,7 +86,7 @@ def servers(figures: Mapping[str, Figures], rounds: int) -> None:
 def _ratios(figures: Mapping[str, Figures]) -> None:
     sdk, floor = figures["sdk"], figures["floor"]
     ours = {name: one for name, one in figures.items() if name not in ("sdk", "floor")}
-    table = _table("beside them", "ratio", "bound", *ours)
+    table = blank("beside them", "ratio", "bound", *ours)
     rows: tuple[tuple[str, str, Callable[[Figures], float]], ...] = (
         ("tasks/s of sdk", ">= 3", lambda o: median(o.tasks_per_s) / median(sdk.tasks_per_s)),
         ("CPU a task, sdk of ours", "", lambda o: _mean(sdk.cpu_per_task) / _mean(o.cpu_per_task)),
@@ -117,7 +117,7 @@ def _mean(values: list[float]) -> float:
 
 
 def extremes(large: Large, size: int, subscribers: int, each: float) -> None:
-    table = _table("large and many", "", "measured", "bound")
+    table = blank("large and many", "", "measured", "bound")
     table.add_row(f"run with two outputs of {size / 1e6:,.0f} MB, ms", ms(large.taken), "")
     table.add_row("another caller's longest wait meanwhile, ms", ms(large.longest_wait), "30")
     table.add_row("the same with nothing going on, ms", ms(large.without), "")
@@ -130,7 +130,7 @@ def extremes(large: Large, size: int, subscribers: int, each: float) -> None:
 
 def store(taken: Mapping[str, float], count: int) -> None:
     """`taken`: milliseconds."""
-    table = _table(
+    table = blank(
         f"{count:,} runs and {count * 10:,} events stored, SQLite", "", "median ms", "bound"
     )
     for name, one in taken.items():
@@ -144,7 +144,7 @@ def store(taken: Mapping[str, float], count: int) -> None:
 def runs(rows: list[Row]) -> None:
     """The way there and back through the stdio entry."""
     columns = ("runs", "spawn_run", "first event", "terminal", "slowest", "very first")
-    table = _table(
+    table = blank(
         "through the stdio MCP entry, milliseconds from the call of spawn_run",
         "agent",
         *columns,
@@ -158,7 +158,7 @@ def runs(rows: list[Row]) -> None:
 
 
 def beside(seconds: Mapping[str, float]) -> None:
-    table = _table("the same machine, milliseconds, whole process", "beside it", "median")
+    table = blank("the same machine, milliseconds, whole process", "beside it", "median")
     for name, taken in seconds.items():
         table.add_row(name, ms(taken))
     CONSOLE.print(table)
@@ -170,7 +170,7 @@ def beside(seconds: Mapping[str, float]) -> None:
 def wrappers(figures: Mapping[str, Turns]) -> None:
     """Turns of the CLIs: bare, through a wrapper, and what that adds."""
     count = min(len(one.sent) for one in figures.values())
-    table = _table(
+    table = blank(
         "a turn, milliseconds",
         "",
         *("bare", "wrapped", "more", "bound", "slow bare", "slow wrapped"),
@@ -197,7 +197,7 @@ def wrappers(figures: Mapping[str, Turns]) -> None:
 
 def _first_events(figures: Mapping[str, Turns]) -> None:
     columns = ("median ms", "90th percentile ms", "bound")
-    table = _table("from the CLI's line to the stream's reader", "", *columns)
+    table = blank("from the CLI's line to the stream's reader", "", *columns)
     for name, one in figures.items():
         for event, taken in one.after.items():
             table.add_row(f"{name}: {event}", _tenths(median(taken)), _tenths(_slow(taken)), "10")
@@ -205,7 +205,7 @@ def _first_events(figures: Mapping[str, Turns]) -> None:
 
 
 def _costs(figures: Mapping[str, Turns]) -> None:
-    table = _table("what a wrapper's own process takes", "", *figures)
+    table = blank("what a wrapper's own process takes", "", *figures)
     rows: tuple[tuple[str, Callable[[Turns], str]], ...] = (
         ("start to ready, ms", lambda f: ms(median(f.ready))),
         ("CPU ms a warm turn", lambda f: _tenths(_mean(f.cpu))),
@@ -247,7 +247,7 @@ _WAYS: Final[tuple[tuple[str, str, Callable[[Way], list[float]], Callable[[float
 
 def passed(pairs: Mapping[str, Pair], rounds: int) -> None:
     """Each agent called directly and through the gateway."""
-    table = _table(
+    table = blank(
         "each agent called directly, and through the gateway",
         "",
         "bound",
@@ -269,7 +269,7 @@ def passed(pairs: Mapping[str, Pair], rounds: int) -> None:
 def crowds(found: Mapping[str, Crowd]) -> None:
     """Many open runs of one agent process."""
     count = max(one.runs for one in found.values())
-    table = _table(f"{count:,} open runs of one agent process", "", "bound", *found)
+    table = blank(f"{count:,} open runs of one agent process", "", "bound", *found)
     rows: tuple[tuple[str, str, Callable[[Crowd], str]], ...] = (
         ("MB of the gateway before them", "", lambda c: f"{c.idle / 1e6:.0f}"),
         ("KB for each", "60", lambda c: f"{c.each / 1024:.1f}"),
