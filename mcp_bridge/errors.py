@@ -3,11 +3,16 @@
 Knows no tool; `text_of` is the one form in which an error reaches a model: a line, text only.
 """
 
+import re
 from typing import Final
 
 from gateway.core.errors import CoreError
 
 ERROR_MAX: Final = 600  # characters; an error is read by a model, not by a debugger
+# Control characters, those that turn the direction of writing, halves of surrogate pairs.
+_UNPRINTABLE: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 class RefusedError(CoreError):
@@ -17,6 +22,6 @@ class RefusedError(CoreError):
 
 
 def text_of(error: CoreError) -> str:
-    """One line of an error."""
-    text = " ".join(str(error).split())
+    """One line of an error. What a caller sent stands in it, and a terminal may show it."""
+    text = _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", " ".join(str(error).split()))
     return text if len(text) <= ERROR_MAX else text[: ERROR_MAX - 3] + "..."

@@ -5,13 +5,22 @@ limits stand in the descriptions, because some clients strip everything else.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, TypeVar, cast
+from typing import Annotated, Any, Final, TypeVar, cast, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from gateway.core import json
 from gateway.core.json import JsonObject
 from mcp_bridge.errors import RefusedError
+from mcp_bridge.values import INTEGER_MAX, check_structure, sayable
 
 RESULT_BYTES: Final = 8192  # clients cut or hide what is longer than about 12,000 characters
 RESULT_BYTES_MIN: Final = 1024
@@ -28,26 +37,48 @@ class Arguments(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_yes_for_a_number(cls, value: object, about: ValidationInfo) -> object:
+        """Models send "5" and 5.0 for 5, which is clear enough; true is not."""
+        if isinstance(value, bool) and not cls._takes_bool(str(about.field_name)):
+            raise ValueError(f"takes no {str(value).lower()}")
+        return value
 
-def _parse_text(value: object) -> object:
+    @classmethod
+    def _takes_bool(cls, name: str) -> bool:
+        annotation = cls.model_fields[name].annotation
+        return annotation is bool or bool in get_args(annotation)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _of_32_bits(cls, value: object) -> object:
+        if isinstance(value, int) and abs(value) > INTEGER_MAX:
+            raise ValueError(f"a number of at most {INTEGER_MAX}")
+        return value
+
+
+def parse_text(value: object, about: ValidationInfo) -> object:
     """Some clients send objects as JSON text; what is no JSON is refused as what it is."""
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         try:
-            return json.decode(value)
+            read = json.decode(value)
         except ValueError:
             return value
+        check_structure(about.field_name or "JSON in a text", read)
+        return read
     return value
 
 
 # An object of any members.
-AnyObject = Annotated[dict[str, Any], BeforeValidator(_parse_text)]
-FromText: Final = BeforeValidator(_parse_text)
+AnyObject = Annotated[dict[str, Any], BeforeValidator(parse_text)]
+FromText: Final = BeforeValidator(parse_text)
 
 
 def read_arguments(model: type[A], tool: str, values: Mapping[str, Any]) -> A:
     """The arguments of a call. Raises: RefusedError, one line that names the argument."""
     try:
-        return model.model_validate(values)
+        return model.model_validate(sayable(values))
     except ValidationError as exc:
         raise RefusedError(f"{tool}: {_describe(model, exc)}") from exc
 
@@ -60,7 +91,7 @@ def _describe(model: type[BaseModel], error: ValidationError) -> str:
             *path, name = [str(part) for part in first["loc"]]
             known = ", ".join(_fields_at(model, path))
             inside = f" in {'.'.join(path)}" if path else ""
-            return f"unknown argument {name!r}{inside}; known: {known}"
+            return f"unknown argument {name[:64]!r}{inside}; known: {known}"
         case "missing":
             return f"argument {where!r} is missing"
         case _:

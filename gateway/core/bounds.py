@@ -25,11 +25,8 @@ def check_size(message: Message, at: str = "") -> int:
     for number, part in enumerate(message.parts):
         if isinstance(part, DataPart):
             structured += len(json.encode(part.data))
-        elif isinstance(part, TextPart) and (size := _utf8_size(part.text)) > TEXT_MAX:
-            raise InvalidMessageError(
-                f"{at}parts[{number}].text has {size} bytes, a text has at most {TEXT_MAX}; "
-                "put it into a file in cwd and say its path"
-            )
+        elif isinstance(part, TextPart) and (excess := text_excess(part.text)) is not None:
+            raise InvalidMessageError(f"{at}parts[{number}].text {excess}")
     if structured > DATA_MAX:
         raise InvalidMessageError(
             f"the message's data and metadata have {structured} characters as JSON, they may "
@@ -38,5 +35,12 @@ def check_size(message: Message, at: str = "") -> int:
     return structured
 
 
-def _utf8_size(text: str) -> int:
-    return len(text) if text.isascii() else len(json.utf8(text))
+def text_excess(text: str) -> str | None:
+    """What is wrong with a text that is too long, None for one that is not."""
+    size = len(text) if text.isascii() else len(json.utf8(text))
+    if size <= TEXT_MAX:
+        return None
+    return (
+        f"has {size} bytes, a text has at most {TEXT_MAX}; put it into a file in cwd and say its "
+        "path"
+    )

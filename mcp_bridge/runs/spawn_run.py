@@ -12,7 +12,8 @@ from mcp_bridge.tool import LOAD, Call, Tool, writes
 
 
 async def spawn_run(call: Call, arguments: SpawnRun) -> SpawnedRun:
-    message = speech.said(arguments.prompt, arguments.input_message)
+    message = speech.said(arguments.prompt, arguments.input_message, called="prompt")
+    speech.check_data("metadata", arguments.metadata)
     placed = await place(call, arguments)
     sent = await call.tasks.send(
         principal=call.principal,

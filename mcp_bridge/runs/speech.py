@@ -3,7 +3,9 @@
 import uuid
 
 from gateway.core import json, messages
+from gateway.core.bounds import DATA_MAX, check_size, text_excess
 from gateway.core.extension import Answer
+from gateway.core.json import JsonObject
 from gateway.core.messages import DataPart, InvalidMessageError, Message, TextPart
 from mcp_bridge.arguments import AgentMessage
 from mcp_bridge.errors import RefusedError
@@ -19,10 +21,21 @@ def only_answers(message: Message) -> bool:
 
 
 def said(
-    text: str | None, given: AgentMessage | None = None, answer: Answer | None = None
+    text: str | None,
+    given: AgentMessage | None = None,
+    answer: Answer | None = None,
+    *,
+    called: str = "text",
 ) -> Message:
-    """The text, then the answer, then the parts given. Raises: RefusedError."""
+    """The text, then the answer, then the parts given; `called` is the text's argument.
+
+    Raises: RefusedError, for what no server of ours would take from the gateway too.
+    """
     message = None if given is None else _read(given)
+    if text and (excess := text_excess(text)) is not None:
+        raise RefusedError(f"{called} {excess}")
+    if answer is not None:
+        check_data("answer", answer.to_json())
     words = (TextPart(text=text),) if text and text.strip() else ()
     answers = () if answer is None else (DataPart(data=answer.to_json()),)
     return Message(
@@ -33,8 +46,19 @@ def said(
     )
 
 
+def check_data(name: str, data: JsonObject | None) -> None:
+    """Raises: RefusedError for an object that is too large to be passed on."""
+    if data and (size := len(json.encode(data))) > DATA_MAX:
+        raise RefusedError(
+            f"{name} has {size} characters as JSON, it may have {DATA_MAX}; "
+            "put it into a file in cwd and say its path"
+        )
+
+
 def _read(given: AgentMessage) -> Message:
     try:
-        return messages.from_contract(given.model_dump(exclude_none=True), "")
+        message = messages.from_contract(given.model_dump(exclude_none=True), "")
+        check_size(message)
     except InvalidMessageError as exc:
         raise RefusedError(f"input_message: {exc}") from exc
+    return message
