@@ -12,10 +12,12 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from importlib.metadata import version
 from typing import Any, Final, TypeAlias
 
+import anyio
 from mcp import MCPError
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp
+from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -35,6 +37,7 @@ from starlette.routing import BaseRoute, Route
 from gateway.core import json
 from gateway.core.errors import CoreError
 from gateway.core.face.body import MAX_BODY
+from gateway.core.face.caller import CLOSING
 from gateway.core.tasks import Tasks
 from mcp_bridge import resources
 from mcp_bridge.catalog import INSTRUCTIONS, TOOLSETS, offered
@@ -47,6 +50,7 @@ from mcp_bridge.within import PARENT_HEADER, checked
 
 NAME: Final = "a2a-gateway"
 PATH: Final = "/mcp"
+GOING: Final = "the gateway is ending; call again in a moment, nothing is lost"
 MODERN: Final = "2026-07-28"
 
 Lifespan: TypeAlias = Callable[[], AbstractAsyncContextManager[None]]
@@ -65,10 +69,14 @@ def build(
     """
     server = mcp_server(tasks, backends, principal)
     server.streamable_http_app(
-        streamable_http_path=PATH, stateless_http=True, max_request_body_size=MAX_BODY
+        stateless_http=True,
+        max_request_body_size=MAX_BODY,
+        # The Guard in front knows every name of this server; the SDK takes none without a port.
+        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
     app = Entrance(StreamableHTTPASGIApp(server.session_manager))
-    return [Route(PATH, endpoint=app)], server.session_manager.run
+    routes = [Route(path, endpoint=app) for path in (PATH, f"{PATH}/")]
+    return [*routes], server.session_manager.run
 
 
 def mcp_server(
@@ -114,7 +122,9 @@ class _Desk:
 
     async def call_tool(self, context: _Context, params: CallToolRequestParams) -> CallToolResult:
         tool = _named(params.name, offered(self._options(context).toolsets))
-        return await _answer(self._call(context), tool, params.arguments or {})
+        with anyio.CancelScope() as wait, _ended_with_the_server(context, tool, wait.cancel):
+            return await _answer(self._call(context), tool, params.arguments or {})
+        return _error(GOING)
 
     async def list_resources(
         self, context: _Context, params: PaginatedRequestParams | None
@@ -147,6 +157,21 @@ class _Desk:
     def _options(self, context: _Context) -> Options:
         request = context.request
         return options_of(request.scope) if isinstance(request, Request) else self._unasked
+
+
+@contextmanager
+def _ended_with_the_server(
+    context: _Context, tool: Tool[Any], end: Callable[[], None]
+) -> Generator[None]:
+    """Call `end` when the server's end begins, if the tool only reads: the end of the process
+    would have to wait for a poll that waits."""
+    request = context.request
+    closing = request.scope.get("state", {}).get(CLOSING) if isinstance(request, Request) else None
+    if closing is None or not tool.annotations.read_only_hint:
+        yield
+        return
+    with closing.calling(end):
+        yield
 
 
 @contextmanager

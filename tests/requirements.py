@@ -47,6 +47,8 @@ PROMISES: Final[Mapping[str, str]] = {
     "resource.run": "run://{run_id} is what get_run shows, run://{run_id}/result what came out.",
     "resource.size": "A resource stays within 32 KB and says where the rest can be read.",
     "resource.absent": "What is not there, or another's, is not found by the code of the era.",
+    "endpoint.line": "What is no message is refused at /mcp in one line, in both eras.",
+    "endpoint.stream": "Nothing at /mcp can be listened to; no open stream holds the gateway.",
     "toolsets.asked": "A client sees the seven, and of the other toolsets those it asks for.",
     "catalog.unknown": "An unknown tool is an error of the protocol that names the tools.",
     "relay.one": "Of any number of relays that find no gateway, one starts it.",

@@ -110,9 +110,9 @@ class Guard:
                 return LOCAL
             if self._others is not None and (principal := self._others(token, scope)) is not None:
                 return principal
-        raise Refusal(
-            401, "unauthorized", "send 'Authorization: Bearer <token>' with this server's token"
-        )
+        text = "send 'Authorization: Bearer <token>' with this server's token, from its token file"
+        text += "; what was sent is not it" if given else ""
+        raise Refusal(401, "unauthorized", text)
 
     async def _content(self, scope: Scope, headers: _Checked, body: Body) -> bytes | None:
         """The whole body of a request that has one, within the limits. None: nothing was read."""
