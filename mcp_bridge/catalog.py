@@ -7,6 +7,7 @@ caller's context all the time. Whoever wants more tools names their toolset.
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from mcp_bridge.agents.toolset import AGENTS_TOOLSET
 from mcp_bridge.runs.cancel_run import CANCEL_RUN
 from mcp_bridge.runs.continue_run import CONTINUE_RUN
 from mcp_bridge.runs.get_event_artifact import GET_EVENT_ARTIFACT
@@ -41,7 +42,7 @@ TOOLS: Final[tuple[Tool[Any], ...]] = (
 )
 
 ALWAYS: Final = "runs"
-TOOLSETS: Final[Mapping[str, tuple[Tool[Any], ...]]] = {ALWAYS: TOOLS, "agents": ()}
+TOOLSETS: Final[Mapping[str, tuple[Tool[Any], ...]]] = {ALWAYS: TOOLS, "agents": AGENTS_TOOLSET}
 
 
 def offered(toolsets: Sequence[str] = ()) -> tuple[Tool[Any], ...]:

@@ -83,12 +83,16 @@ class Starting:
         key = request_key(scope, given, first.message, first.context_id)
         return Begun(run=run, session=session, key=key)
 
+    async def find(self, principal: str, run_id: str) -> Run | None:
+        """A run by its id, or an active one by the id that its caller knows it by."""
+        if (active := self._active(principal, run_id)) is not None:
+            return active
+        run = await self._log.get(run_id)
+        return run if run is not None and run.principal == principal else None
+
     async def _lineage(self, principal: str, parent: Parent, context_id: str | None) -> Parent:
         async def find(run_id: str) -> Run | None:
-            if (active := self._active(principal, run_id)) is not None:
-                return active
-            run = await self._log.get(run_id)
-            return run if run is not None and run.principal == principal else None
+            return await self.find(principal, run_id)
 
         named = await find(parent.run_id)
         if named is not None and named.terminal:

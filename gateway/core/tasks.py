@@ -25,6 +25,7 @@ from gateway.core.life.slots import Queued
 from gateway.core.life.supervisor import Supervisor
 from gateway.core.messages import Message
 from gateway.core.outcomes import Sent
+from gateway.core.peers import Peers
 from gateway.core.reading import Reading
 from gateway.core.record import Run
 from gateway.core.starting import First, Starting
@@ -46,6 +47,7 @@ class Tasks(Reading):
         self.clock = clock
         self._supervisor = supervisor
         self._starting = Starting(log, supervisor.active, supervisor.at_turn)
+        self.peers = Peers(log, self._starting.find, clock=clock)
 
     @property
     def active(self) -> list[Run]:

@@ -16,13 +16,14 @@ from gateway.core.record import Run, Session
 from gateway.core.redact import Payload
 from gateway.core.secrets import Mask
 from gateway.core.store import chunks, keys, sessions, statements
+from gateway.core.store.agents import Directory
 from gateway.core.store.batch import Append, Create
 from gateway.core.store.engine import Engine, Operation
 from gateway.core.store.entry import Entry, PayloadSlice, Recorded, RequestKey
 from gateway.core.store.history import Wanted, choose_shown, read_shown
 from gateway.core.store.listing import RunPage, RunQuery, select_page
 from gateway.core.store.live import LiveRuns
-from gateway.core.store.mail import HINT, Mail
+from gateway.core.store.mail import Mail
 from gateway.core.store.outbox import Outbox
 from gateway.core.store.ownership import Ownership
 from gateway.core.store.pump import Pump
@@ -46,8 +47,9 @@ class RunLog:
         self.log_id = log_id
         self.outbox = Outbox(engine)
         self.masking = Masking(mask)
+        self.agents = Directory(engine)
         self.mail = Mail(engine)
-        engine.on_hint(self._hear)
+        engine.on_hint(self.mail.besides(self._live.hear))
 
     async def close(self) -> None:
         """Wake who waits, finish what was submitted, let the database go."""
@@ -59,10 +61,6 @@ class RunLog:
         """Let everybody who waits for an active run look at it as it is, and for mail at none."""
         self._live.wake()
         self.mail.end()
-
-    def _hear(self, hint: str) -> None:
-        """Another process says that a run moved on or a mailbox has more."""
-        (self.mail if hint.startswith(HINT) else self._live).hear(hint)
 
     def on_append(self, heard: Callable[[Append], None] | None) -> None:
         """Call `heard` with each append of this process that is durable: at once, on the loop."""

@@ -7,7 +7,7 @@ refused more when it is full would be of no use for ever. Who reads is told how 
 
 import asyncio
 import hashlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -213,6 +213,10 @@ class Mail:
                     left = min(left, SAFETY_POLL_S)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(rung.wait(), left)
+
+    def besides(self, others: Callable[[str], None]) -> Callable[[str], None]:
+        """Takes what another process says: of mailboxes it is for us, the rest is for `others`."""
+        return lambda hint: (self.hear if hint.startswith(HINT) else others)(hint)
 
     @property
     def listening(self) -> int:
