@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from mcp import Client, StdioServerParameters
+from mcp import Client, MCPError, StdioServerParameters
 from mcp.types import INVALID_PARAMS
 
 from gateway.core.json import JsonObject
@@ -62,7 +62,9 @@ async def test_a_client_gets_the_tools_it_asks_for(way: Way, tmp_path: Path) -> 
 
 async def test_a_tool_that_was_not_asked_for_says_where_it_is(caller: House) -> None:
     for name in EXTRA:
-        said = await caller.refused(name)
+        with pytest.raises(MCPError) as refused:
+            await caller.client.call_tool(name, {})
+        said = str(refused.value)
         assert said.endswith("It is of the toolset agents: connect to /mcp?toolsets=agents"), said
 
 
