@@ -3,12 +3,17 @@
 Knows no run. Published keys are always there; the others only when they say something.
 """
 
-from typing import Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
+from pydantic import WithJsonSchema
 from typing_extensions import TypedDict  # pydantic reads NotRequired from this one before 3.12
 
 from gateway.core.continuing import Did
 from gateway.core.json import JsonObject
+
+# Any JSON value, kind by kind: strict clients warn of a schema that says nothing.
+_KINDS = ("object", "array", "string", "number", "boolean", "null")
+AnyJson = Annotated[Any, WithJsonSchema({"anyOf": [{"type": kind} for kind in _KINDS]})]
 
 
 class SpawnedRun(TypedDict):
@@ -30,7 +35,7 @@ class RunResult(TypedDict):
     get_event_artifact."""
 
     final_response: NotRequired[str]
-    structured_output: NotRequired[Any]
+    structured_output: NotRequired[AnyJson]
     artifacts: NotRequired[list[JsonObject]]
     truncated: NotRequired[JsonObject]
 
