@@ -89,7 +89,7 @@ NAME_PATTERN: Final = r"^[^\W_][\w .-]{0,63}$"
 
 
 class _Wire(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def to_json(self) -> JsonObject:
         """JSON without the members that are not set or stand at their default."""
