@@ -57,5 +57,7 @@ PROMISES: Final[Mapping[str, str]] = {
     "error.any": "Whatever a caller sends is answered: by a result that fits, or by a refusal.",
     "caller.stdio": "Claude Code and Codex that know the relay alone see the tools in their first request "
     "and have agents of both kinds work, asked back, stopped and read.",
+    "caller.http": "They do the same with the gateway's URL and token.",
+    "caller.gone": "What a killed client has begun goes on, and another client finds it.",
     "error.line": "A refusal is text of one line that says what to do.",
 }

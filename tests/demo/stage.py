@@ -127,7 +127,7 @@ async def stage(
             )  # fmt: skip
     finally:
         with anyio.CancelScope(shield=True):
-            await _nothing_left(folder)
+            await nothing_left(folder)
 
 
 async def _connected(stack: AsyncExitStack, bridge: StdioServerParameters) -> Client:
@@ -203,7 +203,8 @@ async def _stop_gateway(environment: dict[str, str]) -> None:
         )  # fmt: skip
 
 
-async def _nothing_left(folder: Path) -> None:
+async def nothing_left(folder: Path) -> None:
+    """Wait until no process of `folder` is left. Raises: LeftBehindError."""
     with anyio.move_on_after(END_S):
         # The end of a foreign process is no event to wait for.
         while await anyio.to_thread.run_sync(processes_of, folder):  # noqa: ASYNC110

@@ -7,21 +7,26 @@ models. Knows no test.
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import anyio
+from anyio import to_thread
 
 from gateway.core import json
 from gateway.core.json import JsonObject
+from mcp_bridge.relaying.endpoint import Address, start, start_command
+from tests.conftest import built_environment
+from tests.demo.stage import nothing_left
 from tests.models import anthropic_messages, anthropic_script, openai_responses, openai_script
 from tests.models.codex_program import codex_program
 from wrappers.claude.options import bundled_cli
 
 BIN = Path(sys.executable).parent
+LOOK_EVERY_S = 0.02
 WHOLE_S = 120.0  # a client with all it has done by agents, on a busy machine
 KEY_NAME = "OPENAI_API_KEY"  # one that Codex hands to what it starts
 
@@ -38,38 +43,40 @@ class Place:
     openai: openai_responses.Endpoint
     anthropic: anthropic_messages.Endpoint
 
-    @property
-    def project(self) -> Path:
-        return self.folder / "project"
+    async def gateway(self) -> Address:
+        """The gateway of this place, started as a relay would when none runs."""
+        home = Path(self.environment["A2A_GATEWAY_HOME"])
+        return await to_thread.run_sync(start, home, start_command(), self.environment)
+
+    async def no_gateway(self) -> None:
+        """A gateway outlives who started it, so it is stopped as a person would."""
+        command = [str(BIN / "a2a-gateway"), "stop"]
+        await anyio.run_process(command, env=self.environment, check=False, stderr=None)
 
 
 @asynccontextmanager
-async def place(folder: Path, environment: Mapping[str, str]) -> AsyncGenerator[Place]:
-    """No gateway runs at its beginning, none at its end."""
-    (folder / "project").mkdir()
+async def place(folder: Path) -> AsyncGenerator[Place]:
+    """No gateway runs at its beginning, and no process of it at its end."""
+    environment = built_environment(folder)
     async with AsyncExitStack() as stack:
         openai = await stack.enter_async_context(openai_responses.running())
         anthropic = await stack.enter_async_context(anthropic_messages.running())
-        claude = anthropic_messages.claude_home(folder / "claude", anthropic.url)
-        variables = {
-            **{name: value for name, value in claude.items() if name not in environment},
+        claude = anthropic_messages.claude_home(folder, anthropic.url)
+        environment |= {name: claude[name] for name in ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY")}
+        environment |= {
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            "A2A_AGENT_SPARE": "false",
             KEY_NAME: "scripted",
-            "CODEX_HOME": str(folder / "codex"),
         }
-        whole = {**environment, **variables}
-        openai_responses.codex_home(folder / "codex", openai.url, key_name=KEY_NAME)
+        codex = Path(environment["CODEX_HOME"])
+        openai_responses.codex_home(codex, openai.url, key_name=KEY_NAME)
+        made = Place(folder=folder, environment=environment, openai=openai, anthropic=anthropic)
         try:
-            yield Place(folder=folder, environment=whole, openai=openai, anthropic=anthropic)
+            yield made
         finally:
             with anyio.CancelScope(shield=True):
-                await _stop(whole)
-
-
-async def _stop(environment: Mapping[str, str]) -> None:
-    """A gateway outlives who started it, so it is stopped as a person would."""
-    command = [str(BIN / "a2a-gateway"), "stop"]
-    await anyio.run_process(command, env=environment, check=False, stderr=None)
+                await made.no_gateway()
+                await nothing_left(folder)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,29 +94,28 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """One of the two clients, at a place."""
+    """One of the two clients, at work in a folder of a place."""
 
     kind: Kind
     place: Place
+    project: Path
 
-    async def configure(self, *arguments: str, **variables: str) -> None:
+    async def configure(self, *arguments: str) -> None:
         """Paste what `a2a-mcp-bridge config` prints for this client."""
         command = [str(BIN / "a2a-mcp-bridge"), "config", self.kind, *arguments]
-        printed = await anyio.run_process(
-            command, env={**self.place.environment, **variables}, stderr=None
-        )
+        printed = await anyio.run_process(command, env=self.place.environment, stderr=None)
         self.paste(printed.stdout.decode())
 
     def paste(self, configuration: str) -> None:
         if self.kind == "claude":
             self._mcp_json.write_text(configuration, encoding="utf-8")
         else:
-            folder, url = self.place.folder / "codex", self.place.openai.url
+            folder, url = Path(self.place.environment["CODEX_HOME"]), self.place.openai.url
             openai_responses.codex_home(folder, url, tables=configuration, key_name=KEY_NAME)
 
     @property
     def _mcp_json(self) -> Path:
-        return self.place.folder / "mcp.json"
+        return self.project / ".mcp.json"
 
     def _command(self, prompt: str) -> list[str]:
         if self.kind == "codex":
@@ -122,7 +128,7 @@ class Caller:
         """The client with a prompt that has its model play a program of `tests.models.caller`."""
         return await asyncio.create_subprocess_exec(
             *self._command(f"@play {program} {json.encode(asked)}"),
-            cwd=self.place.project,
+            cwd=self.project,
             env=self.place.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -131,7 +137,9 @@ class Caller:
         )
 
     async def play(self, program: str, **asked: object) -> Finished:
-        process = await self.start(program, **asked)
+        return await self.finished(await self.start(program, **asked))
+
+    async def finished(self, process: asyncio.subprocess.Process) -> Finished:
         try:
             with anyio.fail_after(WHOLE_S):
                 said, errors = await process.communicate()
@@ -143,13 +151,26 @@ class Caller:
             code=process.returncode or 0, said=said.decode().strip(), errors=errors.decode()
         )
 
+    async def hears(self, text: str) -> None:
+        """Wait until a tool's answer with `text` has come to its model."""
+        with anyio.fail_after(WHOLE_S):
+            # The models keep lists, and nothing to wait for.
+            while not self._heard_of(text):  # noqa: ASYNC110
+                await anyio.sleep(LOOK_EVERY_S)
+
+    def _heard_of(self, text: str) -> bool:
+        return bool(self.requests) and any(text in answer for answer in self.heard())
+
     # -- what its model was sent ----------------------------------------------------------------
 
     @property
     def requests(self) -> list[JsonObject]:
         """The model requests of the client itself, not those of agents that work for it."""
         both = {"claude": self.place.anthropic.requests, "codex": self.place.openai.requests}
-        return [request for request in both[self.kind] if "@play " in json.encode(request)]
+        return [request for request in both[self.kind] if self._is_own(json.encode(request))]
+
+    def _is_own(self, request: str) -> bool:
+        return "@play " in request and str(self.project) in request
 
     def offered(self) -> dict[str, JsonObject]:
         """The bridge's tools as the first request has them, by name."""

@@ -3,15 +3,18 @@
 Their models are scripted (`tests.models.caller`), and so are those of the agents; all else is real.
 """
 
+import os
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
+import anyio
 import pytest
+from anyio import to_thread
 
 from gateway.core import json
 from gateway.core.json import JsonObject
 from mcp_bridge.catalog import INSTRUCTIONS
-from tests.e2e.callers import KINDS, Caller, Kind, Place, place
+from tests.e2e.callers import KINDS, WHOLE_S, Caller, Kind, Place, place
 
 SEVEN = {
     "spawn_run",
@@ -24,18 +27,18 @@ SEVEN = {
 }
 
 
-@pytest.fixture
-async def here(tmp_path: Path, environment: dict[str, str]) -> AsyncGenerator[Place]:
-    async with place(tmp_path, environment) as made:
+@pytest.fixture(scope="module")
+async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Place]:
+    async with place(tmp_path_factory.mktemp("callers")) as made:
         yield made
 
 
-def job(here: Place, backend: str, prompt: str, mode: str = "ask") -> JsonObject:
+def job(caller: Caller, backend: str, prompt: str, mode: str = "ask") -> JsonObject:
     return {
         "backend": backend,
         "role": "worker",
         "prompt": prompt,
-        "cwd": str(here.project),
+        "cwd": str(caller.project),
         "session_mode": "new",
         "backend_config": {"permission_mode": mode},
     }
@@ -43,23 +46,21 @@ def job(here: Place, backend: str, prompt: str, mode: str = "ask") -> JsonObject
 
 async def delegates(caller: Caller) -> None:
     """Both agents do what they are asked, side by side, and ask back."""
-    here = caller.place
-    codex = job(here, "codex", "@sh touch made-by-codex\n@say Codex is done.")
-    claude = job(here, "claude_code", "@question Which colour?|blue|green\n@results")
+    codex = job(caller, "codex", "@sh touch made-by-codex\n@say Codex is done.")
+    claude = job(caller, "claude_code", "@question Which colour?|blue|green\n@results")
     outcome = (await caller.play("delegate", jobs=[codex, claude])).outcome
     of_codex, of_claude = outcome
     assert (of_codex["status"], of_codex["asked"]) == ("completed", ["permission"]), outcome
     assert of_codex["said"] == "Codex is done."
-    assert (here.project / "made-by-codex").exists()
+    assert (caller.project / "made-by-codex").exists()
     assert (of_claude["status"], of_claude["asked"]) == ("completed", ["question"]), outcome
     assert "blue" in of_claude["said"]
 
 
 async def oversees(caller: Caller) -> None:
     """One run is stopped, another one's long output read, and a refusal understood."""
-    here = caller.place
-    long = job(here, "codex", "@sh sleep 86399\n@say never", "auto")
-    talkative = job(here, "codex", "@sh seq 1 20000\n@say Counted.", "auto")
+    long = job(caller, "codex", "@sh sleep 86399\n@say never", "auto")
+    talkative = job(caller, "codex", "@sh seq 1 20000\n@say Counted.", "auto")
     outcome = (await caller.play("oversee", long=long, talkative=talkative)).outcome
     assert (outcome["stopped"], outcome["last_event"]) == ("cancelled", "cancelled")
     assert outcome["piece"].startswith("1\n2\n3\n")
@@ -92,11 +93,73 @@ def answers_are_compact_and_begin_with_what_counts(caller: Caller) -> None:
 @pytest.mark.promise("caller.stdio")
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_client_that_knows_the_relay_alone_has_agents_work_for_it(
-    here: Place, kind: Kind
+    here: Place, kind: Kind, tmp_path: Path
 ) -> None:
-    caller = Caller(kind, here)
+    await here.no_gateway()
+    caller = Caller(kind, here, tmp_path)
     await caller.configure()
     await delegates(caller)
     the_tools_stand_in_the_first_request(caller)
     await oversees(caller)
     answers_are_compact_and_begin_with_what_counts(caller)
+
+
+@pytest.mark.promise("caller.http")
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_client_that_knows_the_gateways_url_and_token_has_agents_work_for_it(
+    here: Place, kind: Kind, tmp_path: Path
+) -> None:
+    gateway = await here.gateway()
+    assert gateway.token is not None
+    caller = Caller(kind, here, tmp_path)
+    caller.paste(by_url(kind, gateway.url))
+    here.environment["A2A_GATEWAY_TOKEN"] = gateway.token
+    await delegates(caller)
+    the_tools_stand_in_the_first_request(caller)
+    await oversees(caller)
+    answers_are_compact_and_begin_with_what_counts(caller)
+
+
+def by_url(kind: Kind, gateway: str) -> str:
+    url = f"{gateway}/mcp"
+    if kind == "claude":
+        headers = {"Authorization": "Bearer ${A2A_GATEWAY_TOKEN}"}
+        server = {"type": "http", "url": url, "headers": headers, "alwaysLoad": True}
+        return json.encode({"mcpServers": {"a2a-gateway": server}})
+    return f"""
+[mcp_servers.a2a-gateway]
+url = "{url}"
+bearer_token_env_var = "A2A_GATEWAY_TOKEN"
+omit_tools_from = ["deferred"]
+startup_timeout_sec = 20
+default_tools_approval_mode = "approve"
+"""
+
+
+@pytest.mark.promise("caller.gone")
+async def test_what_a_killed_client_has_begun_goes_on_and_another_client_finds_it(
+    here: Place, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    killed, finder = (Caller(kind, here, tmp_path) for kind in KINDS)
+    await killed.configure()
+    await finder.configure()
+    process = await killed.start(
+        "begin", job=job(killed, "codex", "@sh cat gate\n@results", "auto")
+    )
+    await killed.hears("command_started")  # the next thing it does is to wait in a poll
+    process.kill()
+    await killed.finished(process)
+    process = await finder.start("find", cwd=str(tmp_path))
+    await finder.hears('"status":"running"')
+    await opened(gate, "It is open.")
+    outcome = (await finder.finished(process)).outcome
+    assert outcome["status"] == "completed"
+    assert "It is open." in outcome["said"]
+
+
+async def opened(gate: Path, text: str) -> None:
+    """Write into a pipe that somebody reads."""
+    with anyio.fail_after(WHOLE_S):
+        await to_thread.run_sync(gate.write_text, text, abandon_on_cancel=True)
