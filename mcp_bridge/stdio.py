@@ -7,14 +7,13 @@ tools in its first turn. Runs live in the gateway: nothing is lost when this pro
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode, urlsplit
 
-from mcp_bridge.clients.configuration import CLIENTS, Entry
-from mcp_bridge.relaying.endpoint import HOME_VARIABLE, Gateway
+from mcp_bridge.relaying.endpoint import Gateway
 from mcp_bridge.relaying.relay import Relay
 from mcp_bridge.within import within
 
@@ -27,10 +26,13 @@ def main(argv: Sequence[str] | None = None, command: Sequence[str] | None = None
     arguments = _arguments(sys.argv[1:] if argv is None else argv)
     environ = dict(os.environ)  # read once, here
     token_file = None if arguments.token_file is None else Path(arguments.token_file).absolute()
-    if arguments.action == "config":
-        entry = _entry(arguments, token_file, environ)
-        sys.stdout.write(CLIENTS[arguments.client](entry) + "\n")
-        return 0
+    if arguments.action is not None:
+        # Inline: a client that starts the relay does not wait for what writes its configuration.
+        from mcp_bridge.clients import command as clients  # noqa: PLC0415
+
+        if arguments.action == "headers":
+            return clients.headers(arguments, environ)
+        return clients.configure(arguments, environ, _query(arguments))
     gateway = Gateway(environ, url=arguments.gateway, token_file=token_file, command=command)
     with suppress(KeyboardInterrupt):
         relay = Relay(gateway, sys.stdout.buffer, within(environ), _query(arguments))
@@ -53,8 +55,13 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         "--elicit", action="store_true", help="let the client ask its person what a run asks"
     )
     actions = parser.add_subparsers(dest="action")
-    config = actions.add_parser("config", help="print a client's configuration, ready to paste")
-    config.add_argument("client", choices=sorted(CLIENTS))
+    config = actions.add_parser("config", help="print a client's configuration, or write it")
+    actions.add_parser("headers", help="print the headers of a request to the gateway, as JSON")
+    if "config" in argv:
+        # Inline: see above.
+        from mcp_bridge.clients import command as clients  # noqa: PLC0415
+
+        clients.add_arguments(config)
     arguments = parser.parse_args(argv)
     if arguments.token_file is not None and arguments.gateway is None:
         parser.error("--token-file goes with --gateway")
@@ -74,19 +81,6 @@ def _query(arguments: argparse.Namespace) -> str:
     """What the flags ask of the gateway's MCP side; it refuses what it does not know."""
     asked = {"toolsets": arguments.toolsets, "elicit": "true" if arguments.elicit else None}
     return urlencode({name: value for name, value in asked.items() if value}, safe=",")
-
-
-def _entry(
-    arguments: argparse.Namespace, token_file: Path | None, environ: Mapping[str, str]
-) -> Entry:
-    command = Path(sys.executable).with_name("a2a-mcp-bridge")
-    args = [] if arguments.gateway is None else ["--gateway", arguments.gateway]
-    args += [] if token_file is None else ["--token-file", str(token_file)]
-    args += ["--toolsets", arguments.toolsets] if arguments.toolsets else []
-    args += ["--elicit"] if arguments.elicit else []
-    home = environ.get(HOME_VARIABLE)
-    env = {} if home is None else {HOME_VARIABLE: str(Path(home).expanduser().absolute())}
-    return Entry(str(command), args, env)
 
 
 if __name__ == "__main__":

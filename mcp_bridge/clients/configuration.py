@@ -1,93 +1,138 @@
-"""The configuration that makes an MCP client start the bridge, ready to paste.
+"""The clients that can be configured, and what of the bridge their files are to hold.
 
-Standard library only; knows no gateway.
+Pure; knows no disk.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, cast
 
-from mcp_bridge.within import RUN_VARIABLES
-
-NAME: Final = "a2a-gateway"
-START_S: Final = 30  # a cold gateway on a loaded machine
-CALL_S: Final = 120  # poll_events waits at most 30 s
-# Codex hands its MCP servers a few variables only. A gateway it starts needs the agents' own: their
-# logins, and the ways to their models.
-CODEX_ENV_VARS: Final = (
-    "XDG_STATE_HOME",
-    "CODEX_HOME",
-    "CODEX_API_KEY",
-    "OPENAI_API_KEY",
-    "OPENAI_BASE_URL",
-    "OPENAI_ORGANIZATION",
-    "OPENAI_PROJECT",
-    "CLAUDE_CONFIG_DIR",
-    "CLAUDE_CODE_OAUTH_TOKEN",
-    "ANTHROPIC_API_KEY",
-    "ANTHROPIC_AUTH_TOKEN",
-    "ANTHROPIC_BASE_URL",
-    "ANTHROPIC_MODEL",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "ALL_PROXY",
-    "NO_PROXY",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "NODE_EXTRA_CA_CERTS",
-    *RUN_VARIABLES,
+from mcp_bridge.clients import jsonc, toml
+from mcp_bridge.clients.claude import CLAUDE
+from mcp_bridge.clients.client import (
+    HOME_VARIABLE,
+    NAME,
+    Client,
+    Server,
+    Way,
+    checked,
+    merged,
+    ours,
 )
+from mcp_bridge.clients.codex import CODEX
+from mcp_bridge.clients.cursor import CURSOR
+from mcp_bridge.clients.errors import ClientError
+from mcp_bridge.clients.gemini import GEMINI
+from mcp_bridge.clients.vscode import VSCODE
+
+CLIENTS: Final[Mapping[str, Client]] = {
+    client.name: client for client in (CLAUDE, CODEX, CURSOR, GEMINI, VSCODE)
+}
+_MASKED: Final = "…"
+_SHOWN_MAX: Final = 200  # characters of a value
+_PLAIN: Final = frozenset({"type", "command", "url"})  # no secrets, in an entry of any kind
 
 
-class Entry(NamedTuple):
-    """How the bridge is started: the command, its arguments, its environment."""
+class Plan(NamedTuple):
+    """What a file is to become. `present`: the entry that it has under our name. `foreign`: that
+    one is of another kind. `inputs`: what is asked of the person beside it."""
 
-    command: str
-    args: Sequence[str]
-    env: Mapping[str, str]
+    text: str
+    present: Server | None
+    wanted: Server
+    foreign: bool
 
+    @property
+    def changes(self) -> list[str]:
+        """Lines that begin with + or -; values that may be secrets are not shown."""
+        before, after = self.present or {}, self.wanted
+        gone = [
+            (key, before[key]) for key in before if key not in after or after[key] != before[key]
+        ]
+        new = [(key, after[key]) for key in after if key not in before or before[key] != after[key]]
+        lines = [f"- {key}: {self._lost(key, value)}" for key, value in gone]
+        return lines + [f"+ {key}: {_shown(value, before.get(key))}" for key, value in new]
 
-def claude(entry: Entry) -> str:
-    """JSON for Claude Code: `.mcp.json`, or `claude mcp add-json`. `alwaysLoad` puts the tools
-    into the first prompt instead of behind a search."""
-    server = {
-        "type": "stdio",
-        "command": entry.command,
-        "args": list(entry.args),
-        "env": dict(entry.env),
-        "alwaysLoad": True,
-    }
-    return json.dumps({"mcpServers": {NAME: server}}, indent=2, ensure_ascii=False)
-
-
-def codex(entry: Entry) -> str:
-    """TOML for Codex's config.toml. Without `required` a slow start costs the first turn its
-    tools; without the omission the tools stand behind a search, their names too (0.163); without
-    the approval mode `codex exec` refuses every tool that writes."""
-    lines = [
-        f"[mcp_servers.{NAME}]",
-        f"command = {_toml(entry.command)}",
-        f"args = {_toml_list(entry.args)}",
-        "required = true",
-        'omit_tools_from = ["deferred"]',
-        f"startup_timeout_sec = {START_S}",
-        f"tool_timeout_sec = {CALL_S}",
-        'default_tools_approval_mode = "approve"',
-        f"env_vars = {_toml_list(CODEX_ENV_VARS)}",
-    ]
-    if entry.env:
-        lines += ["", f"[mcp_servers.{NAME}.env]"]
-        lines += [f"{key} = {_toml(value)}" for key, value in entry.env.items()]
-    return "\n".join(lines)
+    def _lost(self, key: str, value: Any) -> str:
+        if self.foreign and key not in _PLAIN:
+            return _MASKED
+        return _shown(value.partition("?")[0] if key == "url" else value, value)
 
 
-CLIENTS: Final[Mapping[str, Callable[[Entry], str]]] = {"claude": claude, "codex": codex}
+def printed(client: Client, way: Way) -> str:
+    """The configuration, ready to paste. Raises: ClientError."""
+    server = {key: value for key, value in checked(client, way).items() if value != {}}
+    if client.language == "toml":
+        return toml.table_text((client.servers, NAME), server).rstrip("\n")
+    return jsonc.dumped(_document(client, way, server))
 
 
-def _toml(text: str) -> str:
-    # A JSON string is a TOML basic string, but for the delete character.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+def planned(client: Client, way: Way, text: str) -> Plan:
+    """What a file with this text is to become. Raises: ClientError when that cannot be without
+    losing something of it."""
+    wanted = checked(client, way)
+    empty = not text.strip()
+    if client.language == "toml":
+        document: Any = toml.read(text)
+    else:
+        document = {} if empty else jsonc.read(text, client.language)
+    present = _present(client, document)
+    foreign = present is not None and not ours(present, wanted)
+    if present is None or foreign:
+        after = {key: value for key, value in wanted.items() if value != {}}
+    else:
+        after = merged(present, wanted)
+        after = {key: value for key, value in after.items() if value != {} or key in present}
+    if client.language == "toml":
+        path = (client.servers, NAME)
+        changed = (toml.replaced if foreign else toml.edited)(text, path, after)
+    elif empty:
+        changed = jsonc.dumped(_document(client, way, after)) + "\n"
+    else:
+        whole = _whole(client, way, document, after)
+        changed = jsonc.edited(text, client.language, whole)
+        if jsonc.read(changed, client.language) != whole:
+            raise ClientError("it is written in a way that cannot be edited")
+    return Plan(changed, present, after, foreign)
 
 
-def _toml_list(items: Sequence[str]) -> str:
-    return f"[{', '.join(_toml(item) for item in items)}]"
+def _present(client: Client, document: Any) -> Server | None:
+    """The entry under our name. Raises: ClientError when there is no room for one."""
+    if not isinstance(document, dict):
+        raise ClientError("it holds no object")
+    servers = cast("dict[str, Any]", document).get(client.servers, {})
+    if not isinstance(servers, dict):
+        raise ClientError(f"its {client.servers} is no object")
+    found = cast("dict[str, Any]", servers).get(NAME)
+    if found is None or isinstance(found, dict):
+        return cast("Server | None", found)
+    raise ClientError(f"its {client.servers} has {NAME} as something else than an object")
+
+
+def _document(client: Client, way: Way, server: Server) -> dict[str, Any]:
+    inputs = client.inputs(way)
+    document: dict[str, Any] = {client.servers: {NAME: server}}
+    return document | ({"inputs": inputs} if inputs else {})
+
+
+def _whole(client: Client, way: Way, document: dict[str, Any], server: Server) -> dict[str, Any]:
+    """The document with the server, and with the inputs that it lacks."""
+    result = {**document, client.servers: {**document.get(client.servers, {}), NAME: server}}
+    given = document.get("inputs", [])
+    if not (asked := client.inputs(way)):
+        return result
+    if not isinstance(given, list):
+        raise ClientError("its inputs are no list")
+    listed = cast("list[Any]", given)
+    known = {cast("Server", one).get("id") for one in listed if isinstance(one, dict)}
+    return {**result, "inputs": listed + [one for one in asked if one["id"] not in known]}
+
+
+def _shown(value: Any, theirs: Any) -> str:
+    """One line. What the person put into a table of ours is theirs, and may be a secret."""
+    if isinstance(value, dict):
+        known = cast("dict[str, Any]", theirs) if isinstance(theirs, dict) else {}
+        pairs = cast("dict[str, Any]", value).items()
+        value = {k: v if k == HOME_VARIABLE or known.get(k) != v else _MASKED for k, v in pairs}
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]} …"

@@ -13,7 +13,8 @@ from mcp import MCPError
 from rich.console import Console
 from rich.markup import escape
 
-from mcp_bridge.clients import configuration as clients
+from mcp_bridge.clients.client import NAME, Entry
+from mcp_bridge.clients.configuration import CLIENTS, printed
 from tests.demo.flows import Scene, WrongEndError, play
 from tests.demo.scenes import CLAUDE, CODEX, REAL, REMOTE
 from tests.demo.stage import (
@@ -88,11 +89,11 @@ async def _log(world: Stage, transcript: Transcript) -> None:
 
 def _outlook(transcript: Transcript) -> None:
     transcript.scene("Use it from your own agent")
-    entry = clients.Entry(COMMAND, [], {})
-    shell = f"claude mcp add --scope user {clients.NAME} -- {COMMAND}"
+    entry = Entry(COMMAND, [], {})
+    shell = f"claude mcp add --scope user {NAME} -- {COMMAND}"
     transcript.paste("Claude Code, one command", shell)
-    transcript.paste("Claude Code, or .mcp.json in a project", clients.claude(entry))
-    transcript.paste("Codex, ~/.codex/config.toml", clients.codex(entry))
+    transcript.paste("Claude Code, or .mcp.json in a project", printed(CLIENTS["claude"], entry))
+    transcript.paste("Codex, ~/.codex/config.toml", printed(CLIENTS["codex"], entry))
     transcript.panel("What to do next", NEXT)
 
 

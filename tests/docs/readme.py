@@ -17,12 +17,13 @@ from pydantic_settings import BaseSettings
 from gateway.core.push import webhook
 from gateway.core.status import lifecycle_diagram
 from gateway.settings import Settings
-from mcp_bridge.clients import configuration as clients
+from mcp_bridge.clients.client import Entry
+from mcp_bridge.clients.configuration import CLIENTS, printed
 from wrappers.scripted import script
 from wrappers.settings import WrapperSettings
 
 README: Final = Path(__file__).parent.parent.parent / "README.md"
-_ENTRY: Final = clients.Entry("/path/to/.venv/bin/a2a-mcp-bridge", [], {})
+_ENTRY: Final = Entry("/path/to/.venv/bin/a2a-mcp-bridge", [], {})
 # A default that is made at run time, in words.
 _MADE: Final = {"home": "the user's state folder"}
 
@@ -65,8 +66,8 @@ def webhook_headers() -> str:
 
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "lifecycle": lambda: _fence("mermaid", lifecycle_diagram()),
-    "claude": lambda: _fence("json", clients.claude(_ENTRY)),
-    "codex": lambda: _fence("toml", clients.codex(_ENTRY)),
+    "claude": lambda: _fence("json", printed(CLIENTS["claude"], _ENTRY)),
+    "codex": lambda: _fence("toml", printed(CLIENTS["codex"], _ENTRY)),
     "verbs": script_verbs,
     "webhooks": webhook_headers,
     "gateway-settings": lambda: settings_table(Settings),

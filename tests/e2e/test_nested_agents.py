@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from gateway.core.json import JsonObject
-from mcp_bridge.clients.configuration import Entry, codex
+from mcp_bridge.clients.client import Entry
+from mcp_bridge.clients.configuration import CLIENTS, printed
 from tests.e2e.test_nested import children, delegating, ended
 from tests.gateway.process import Gateway, started
 from tests.models import anthropic_messages, openai_responses
@@ -21,7 +22,9 @@ BEFORE_THE_END = 3
 async def one_codex(environment: dict[str, str], folder: Path) -> AsyncGenerator[Gateway]:
     entry = Entry(str(BRIDGE), [], {"A2A_GATEWAY_HOME": environment["A2A_GATEWAY_HOME"]})
     async with openai_responses.running() as model:
-        home = openai_responses.codex_home(folder / "codex", model.url, tables=codex(entry))
+        home = openai_responses.codex_home(
+            folder / "codex", model.url, tables=printed(CLIENTS["codex"], entry)
+        )
         async with _one_agent(environment | home, "codex") as gateway:
             yield gateway
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mcp_bridge.clients.configuration import CODEX_ENV_VARS, Entry, claude, codex
+from mcp_bridge.clients.client import Entry
+from mcp_bridge.clients.codex import CODEX_ENV_VARS
+from mcp_bridge.clients.configuration import CLIENTS, printed
 from mcp_bridge.stdio import main
 from wrappers.processes.environment import NEEDED
 
@@ -16,7 +18,7 @@ ENTRY = Entry("/opt/my tools/a2a-mcp-bridge", ["--gateway", 'http://h:1/"x"'], {
 
 
 def test_claude_gets_json_that_loads_the_tools_at_once() -> None:
-    server = json.loads(claude(ENTRY))["mcpServers"]["a2a-gateway"]
+    server = json.loads(printed(CLIENTS["claude"], ENTRY))["mcpServers"]["a2a-gateway"]
     assert server["type"] == "stdio"
     assert server["command"] == ENTRY.command
     assert server["args"] == ENTRY.args
@@ -25,7 +27,7 @@ def test_claude_gets_json_that_loads_the_tools_at_once() -> None:
 
 
 def test_codex_gets_toml_with_what_its_headless_mode_needs() -> None:
-    server = tomllib.loads(codex(ENTRY))["mcp_servers"]["a2a-gateway"]
+    server = tomllib.loads(printed(CLIENTS["codex"], ENTRY))["mcp_servers"]["a2a-gateway"]
     assert server["command"] == ENTRY.command
     assert server["args"] == ENTRY.args
     assert server["env"] == {"A": "ü\\"}
