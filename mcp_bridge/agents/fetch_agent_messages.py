@@ -18,7 +18,6 @@ from mcp_bridge.tool import LONG, Call, Tool, reads
 
 FETCH_LIMIT: Final = 100
 FETCH_WAIT_MAX_MS: Final = 30_000  # as poll_events, for the same clients
-SEQ_MAX: Final = 2**31 - 1  # what the store numbers with
 BEAT_S: Final = 5.0  # between progress notifications of a waiting fetch
 _ENVELOPE: Final = 512  # bytes of a page beside its messages
 
@@ -77,7 +76,7 @@ async def _wait(call: Call, session: Session, arguments: FetchAgentMessages) -> 
         page = await call.tasks.peers.fetch(
             call.principal,
             session,
-            after=min(arguments.after_seq, SEQ_MAX),
+            after=arguments.after_seq,
             limit=arguments.limit,
             wait_s=min(BEAT_S, most - waited),
         )
