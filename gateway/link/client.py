@@ -26,7 +26,6 @@ from gateway.errors import (
 from gateway.link.screened import AGENTS, transport_for
 from gateway.link.statuses import reason_of, status_error
 from gateway.link.timing import BODY_S, CONNECT_S, IDLE_S, SILENCE_S, UNARY_S, WRITE_S
-from gateway.link.transport import Transport
 
 MAX_BODY: Final = 64 * 1024 * 1024  # bytes of one answer
 MAX_REDIRECTS: Final = 5
@@ -74,7 +73,7 @@ class _Direct(httpx.AsyncClient):
     """A client whose streamed requests go to its transport as they are. httpx would look for
     cookies, redirects and logins first: none of them may happen here, and it takes 100 us."""
 
-    def __init__(self, transport: Transport | None, **options: Any) -> None:
+    def __init__(self, transport: httpx.AsyncBaseTransport | None, **options: Any) -> None:
         super().__init__(transport=transport, **options)
         self._straight = transport
 
@@ -95,7 +94,7 @@ def _bare(method: str, url: httpx.URL) -> httpx.Request:
 
 
 class Clients:
-    """The HTTP clients of this gateway, one an origin, over `Transport`; behind a proxy over httpx's
+    """The HTTP clients of this gateway, one an origin, over its transport; behind a proxy over httpx's
     own. An SSL context of its own would cost every client 870 KB and 42 ms."""
 
     def __init__(self, screen: Screen = AGENTS) -> None:

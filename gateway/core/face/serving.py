@@ -152,6 +152,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     make few cycles: looking for them rarely takes a sixth off the CPU of a short run.
     """
     gc.freeze()
+    gc.enable()
     gc.set_threshold(*GARBAGE)
     sys.setswitchinterval(SWITCH_S)
     try:

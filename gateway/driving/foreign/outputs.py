@@ -12,7 +12,6 @@ from typing import Any, Final
 from gateway.core import json
 from gateway.core.events import RunCompleted
 from gateway.core.json import JsonObject
-from gateway.core.structured import fault_of_output
 
 _FENCE: Final = re.compile(r"```[\w-]*[ \t]*\n(.*?)```", re.DOTALL)
 FAULT_MAX: Final = 500  # characters; a fault may quote the whole output
@@ -28,6 +27,9 @@ class Misfit:
 def checked(end: RunCompleted, schema: JsonObject, texts: Sequence[str]) -> RunCompleted | Misfit:
     """The end with the output that fits, wherever in the answer it stands; `texts` are those of it
     beside the final response."""
+    # Inline: JSON Schema takes 20 ms to import, and few runs of such agents ask for it.
+    from gateway.core.structured import fault_of_output  # noqa: PLC0415
+
     fault: str | None = None
     for output in _outputs(end, texts):
         wrong = fault_of_output(output, schema)
