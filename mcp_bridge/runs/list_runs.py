@@ -69,6 +69,7 @@ async def list_runs(call: Call, arguments: ListRuns) -> RunsPage:
         created_before=None if arguments.until is None else _at(arguments.until),
         limit=arguments.limit,
         cursor=arguments.cursor,
+        brief=True,
     )
     page = await call.tasks.list_runs(call.principal, query)
     budget = arguments.max_bytes - _ENVELOPE

@@ -1,7 +1,7 @@
 """The run that a call means: by its id, or the current run of an agent by its name."""
 
 from dataclasses import replace
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import Field, field_validator, model_validator
 
@@ -18,6 +18,7 @@ _ORDER: Final[tuple[tuple[RunStatus, ...], ...]] = (
     (RunStatus.QUEUED,),
     (),
 )
+ONE_OF_BOTH: Final = "Provide run_id or agent_name; list_runs shows both"
 _LOOK: Final = 50  # runs of one name that are compared
 
 
@@ -36,7 +37,7 @@ class RunReference(Arguments):
     @model_validator(mode="after")
     def _one_of_both(self) -> "RunReference":
         if self.run_id is None and self.agent_name is None:
-            raise ValueError("Provide run_id or agent_name; list_runs shows both")
+            raise ValueError(ONE_OF_BOTH)
         return self
 
 
@@ -48,9 +49,10 @@ async def find_run(call: Call, reference: RunReference) -> Run:
     if reference.run_id is not None:
         return await call.tasks.get(call.principal, reference.run_id)
     name = reference.agent_name or ""
-    found = await _named(call, RunQuery(nickname=name, cwd=reference.cwd, limit=_LOOK))
+    among: dict[str, Any] = {"cwd": reference.cwd, "limit": _LOOK, "brief": True}
+    found = await _named(call, RunQuery(nickname=name, **among))
     if not any(found):  # a session without a name goes by its id
-        found = await _named(call, RunQuery(context_id=name, cwd=reference.cwd, limit=_LOOK))
+        found = await _named(call, RunQuery(context_id=name, **among))
     where = f" in cwd {reference.cwd}" if reference.cwd else ""
     everywhere = {run.request.cwd for runs in found for run in runs}
     if not everywhere:
@@ -58,7 +60,8 @@ async def find_run(call: Call, reference: RunReference) -> Run:
     if len(everywhere) > 1:
         raise RefusedError(f"agent_name is ambiguous across multiple cwd values: {name}; give cwd")
     current = next(runs for runs in found if runs)
-    return max(current, key=lambda run: run.updated_at)
+    newest = max(current, key=lambda run: run.updated_at)
+    return await call.tasks.get(call.principal, newest.id)
 
 
 async def _named(call: Call, query: RunQuery) -> list[list[Run]]:

@@ -8,7 +8,6 @@ one session, and the active runs of a principal by the change of their status.
 
 import hashlib
 import operator
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -20,7 +19,7 @@ from gateway.core.record import Run
 from gateway.core.status import ACTIVE, TERMINAL, RunStatus
 from gateway.core.store.cursors import read_cursor, write_cursor
 from gateway.core.store.schema import ACTIVE_STATUSES, run_labels, runs
-from gateway.core.store.statements import WHOLE_RUN, runs_of
+from gateway.core.store.statements import get_runs
 
 PAGE_MAX: Final = 200
 COUNT_MAX: Final = 1000  # runs counted for a total; 0.1 ms on SQLite, where 100,000 take 6 ms
@@ -41,7 +40,8 @@ class RunQuery:
     `updated_…` filters are taken.
 
     `limit` is 1..200. `cursor` is of a former page of the same filters and order. `with_total`
-    counts what matches, page or not, up to COUNT_MAX.
+    counts what matches, page or not, up to COUNT_MAX. `brief` leaves out what runs were told and
+    what they answered, which may be megabytes.
     """
 
     agent: str | None = None
@@ -61,6 +61,7 @@ class RunQuery:
     limit: int = 50
     cursor: str | None = None
     with_total: bool = False
+    brief: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +126,7 @@ def select_page(connection: sa.Connection, principal: str, query: RunQuery) -> R
     since = decode_cursor(query, query.cursor) if query.cursor else None
     found = connection.execute(walk(connection, principal, query, since, most=limit + 1))
     ids = [row.id for row in found]
-    page = _whole(connection, ids[:limit])
+    page = get_runs(connection, ids[:limit], brief=query.brief)
     return RunPage(
         runs=page,
         next_cursor=encode_cursor(query, page[-1]) if len(ids) > limit else None,
@@ -259,15 +260,6 @@ def _column(asked: _Asked, column: sa.Column[Any], *, walked: bool) -> sa.Column
 
 def _is(label: sa.FromClause, principal: str, key: str, value: str) -> list[sa.ColumnElement[bool]]:
     return [label.c.principal == principal, label.c.key == key, label.c.value == value]
-
-
-def _whole(connection: sa.Connection, ids: Sequence[str]) -> list[Run]:
-    """The runs of `ids`, in that order."""
-    if not ids:
-        return []
-    found = connection.execute(WHOLE_RUN.where(runs.c.id.in_(ids))).mappings()
-    by_id = {run.id: run for run in runs_of(connection, found)}
-    return [by_id[run_id] for run_id in ids]
 
 
 def _count(connection: sa.Connection, principal: str, query: RunQuery) -> int:

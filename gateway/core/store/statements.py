@@ -5,7 +5,7 @@ Each runs inside one transaction of its engine. One that raises a CoreError has 
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -22,12 +22,30 @@ from gateway.core.store.schema import (
 )
 
 WHOLE_RUN = sa.select(runs, run_inputs).join(run_inputs)
+# The same without what may be megabytes: what the run was told, and what it answered.
+_LARGE: Final = ("message", "result")
+_BRIEF: Final[list[sa.ColumnElement[Any]]] = [
+    *[column for column in (*runs.c, *run_inputs.c) if column.name not in _LARGE],
+    sa.literal_column("'{}'").label("message"),
+    sa.null().label("result"),
+]
+BRIEF_RUN: Final[sa.Select[Any]] = sa.select(*_BRIEF).join_from(runs, run_inputs)
 _ARTIFACT = 2  # events.shown
 
 
 def get_run(connection: sa.Connection, run_id: str) -> Run | None:
     found = connection.execute(WHOLE_RUN.where(runs.c.id == run_id)).mappings().first()
     return None if found is None else runs_of(connection, [found])[0]
+
+
+def get_runs(connection: sa.Connection, ids: Sequence[str], *, brief: bool = False) -> list[Run]:
+    """The runs of `ids`, in that order."""
+    if not ids:
+        return []
+    wanted: sa.Select[Any] = BRIEF_RUN if brief else WHOLE_RUN
+    found = connection.execute(wanted.where(runs.c.id.in_(ids))).mappings()
+    by_id = {run.id: run for run in runs_of(connection, found)}
+    return [by_id[run_id] for run_id in ids]
 
 
 def runs_of(connection: sa.Connection, found: Iterable[Any]) -> list[Run]:
