@@ -16,8 +16,8 @@ ENDED = ("completed", "failed", "cancelled", "rejected")
 class Bridge:
     """The bridge's relay as a child, with the environment that this process has."""
 
-    def __init__(self) -> None:
-        command = [sys.executable, "-P", "-m", "mcp_bridge.stdio"]
+    def __init__(self, *flags: str) -> None:
+        command = [sys.executable, "-P", "-m", "mcp_bridge.stdio", *flags]
         self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._id = 0
         client = {"name": "delegate", "version": "1"}

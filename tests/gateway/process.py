@@ -36,15 +36,18 @@ class Gateway:
         answer = await self.http.post(f"/agents/{agent}/a2a/jsonrpc", json=body)
         return answer.json()
 
-    async def ask(self, tool: str, /, *, within: str | None = None, **arguments: Any) -> JsonObject:
-        """What one of the seven tools answers; a refusal is {"refused": text}. `within`: the run
-        from within which it is called."""
+    async def ask(
+        self, tool: str, /, *, within: str | None = None, toolsets: str = "", **arguments: Any
+    ) -> JsonObject:
+        """What one of the seven tools, or of `toolsets`, answers; a refusal is {"refused": text}.
+        `within`: the run from within which it is called."""
         params = {"name": tool, "arguments": arguments}
         body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
         headers = {"Accept": "application/json, text/event-stream"}
         if within is not None:
             headers[PARENT_HEADER] = within
-        answer = await self.http.post("/mcp", json=body, headers=headers)
+        path = f"/mcp?toolsets={toolsets}" if toolsets else "/mcp"
+        answer = await self.http.post(path, json=body, headers=headers)
         text = answer.text
         if answer.headers["content-type"].startswith("text/event-stream"):
             text = next(line[5:] for line in text.splitlines() if line.startswith("data:"))
