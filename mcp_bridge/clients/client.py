@@ -20,11 +20,14 @@ MODULE: Final = "mcp_bridge.stdio"  # how a checkout starts it
 HOME_VARIABLE: Final = "A2A_GATEWAY_HOME"
 TOKEN_VARIABLE: Final = "A2A_GATEWAY_TOKEN"  # noqa: S105  # a name, which clients look up
 TOKEN_INPUT: Final = "a2a-gateway-token"  # noqa: S105  # the id of a question
-# The keys that say how a server is reached: those of one way make no sense beside the other's.
-_REACHING: Final = frozenset(
-    {"type", "command", "args", "env", "env_vars", "cwd", "envFile"}
-    | {"url", "httpUrl", "headers", "headersHelper", "bearer_token_env_var", "http_headers"}
+# Keys by which a request says who asks, in the words of the clients.
+_ASKING: Final = frozenset(
+    {"headers", "headersHelper", "http_headers", "http_headers_helper", "bearer_token_env_var"}
 )
+# The keys that say how a server is reached: those of one way make no sense beside the other's.
+_REACHING: Final = _ASKING | {
+    *("type", "command", "args", "env", "env_vars", "cwd", "envFile", "url", "httpUrl")
+}
 
 Server: TypeAlias = dict[str, Any]  # one server, as the client's file has it
 Scope: TypeAlias = Literal["user", "project"]
@@ -116,7 +119,7 @@ def merged(present: Server, wanted: Server) -> Server:
     return result
 
 
-def ours(present: Server, wanted: Server) -> bool:
+def ours(present: Server) -> bool:
     """Whether the entry under our name starts the bridge or reaches a gateway."""
     command, args, url = present.get("command"), present.get("args"), present.get("url")
     if isinstance(command, str):
@@ -125,5 +128,5 @@ def ours(present: Server, wanted: Server) -> bool:
     if not isinstance(url, str):
         return False
     text = json.dumps(present, default=str)
-    by_token = any(mark in text for mark in (TOKEN_VARIABLE, TOKEN_INPUT, COMMAND))
-    return url == wanted.get("url") or (by_token and urlsplit(url).path.endswith("/mcp"))
+    marked = any(mark in text for mark in (TOKEN_VARIABLE, TOKEN_INPUT, COMMAND))
+    return urlsplit(url).path.endswith("/mcp") and (marked or not present.keys() & _ASKING)

@@ -8,7 +8,6 @@ from typing import Final
 
 from mcp_bridge.clients.client import (
     NAME,
-    TOKEN_VARIABLE,
     Client,
     Entry,
     Scope,
@@ -65,7 +64,9 @@ def _server(way: Way) -> Server:
     else:
         reached = {"url": way.url}
         if way.helper is not None:
-            reached["bearer_token_env_var"] = TOKEN_VARIABLE
+            # Not by a variable: agents that are Codex too have this server in their configuration,
+            # and none of our variables; being required, it would end their every run.
+            reached["http_headers_helper"] = way.helper
     server = reached | {
         "required": True,
         "omit_tools_from": ["deferred"],

@@ -173,7 +173,7 @@ def _say_of_way(
     way: Way,
     scope: Scope,
     arguments: argparse.Namespace,
-    variables: Mapping[str, str],
+    environ: Mapping[str, str],
 ) -> None:
     """What the person has to know of it, and do for it."""
     if isinstance(way, Entry):
@@ -195,8 +195,9 @@ def _say_of_way(
 
 def _say_of_token(client: Client, way: Http, file: Path) -> None:
     server: dict[str, Any] = client.server(way)
-    if "headersHelper" in server:
-        say("# The token is not in it: the client runs the command of headersHelper for it.")
+    helper = next((key for key in ("headersHelper", "http_headers_helper") if key in server), None)
+    if helper is not None:
+        say(f"# The token is not in it: the client runs the command of {helper} for it.")
     elif client.inputs(way):
         say(f"# {client.title} asks for the token once and keeps it; it is in {file}")
     else:

@@ -77,7 +77,7 @@ def planned(client: Client, way: Way, text: str) -> Plan:
     else:
         document = {} if empty else jsonc.read(text, client.language)
     present = _present(client, document)
-    foreign = present is not None and not ours(present, wanted)
+    foreign = present is not None and not ours(present)
     if present is None or foreign:
         after = {key: value for key, value in wanted.items() if value != {}}
     else:
