@@ -7,14 +7,13 @@ nobody has, and configures the process's logging when it is made.
 
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from importlib.metadata import version
 from typing import Any, Final, TypeAlias
 
 import anyio
 from mcp import MCPError
-from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp
 from mcp.server.transport_security import TransportSecuritySettings
@@ -23,6 +22,7 @@ from mcp.types import (
     INVALID_PARAMS,
     CallToolRequestParams,
     CallToolResult,
+    InputRequiredResult,
     ListResourcesResult,
     ListResourceTemplatesResult,
     ListToolsResult,
@@ -37,25 +37,31 @@ from starlette.routing import BaseRoute, Route
 from gateway.core import json
 from gateway.core.errors import CoreError
 from gateway.core.face.body import MAX_BODY
-from gateway.core.face.caller import CLOSING
 from gateway.core.tasks import Tasks
-from mcp_bridge import resources
+from mcp_bridge import asking, resources
+from mcp_bridge.asking import Asking, Person
 from mcp_bridge.catalog import INSTRUCTIONS, TOOLSETS, offered
+from mcp_bridge.context import (
+    Context,
+    beat_of,
+    ended_with_the_server,
+    is_modern,
+    person_of,
+    within_of,
+)
 from mcp_bridge.entrance import Entrance, options_of
 from mcp_bridge.errors import text_of
 from mcp_bridge.options import Options
+from mcp_bridge.runs.poll_events import POLL_EVENTS
 from mcp_bridge.schemas import read_arguments
 from mcp_bridge.tool import Backends, Call, Tool
-from mcp_bridge.within import PARENT_HEADER, checked
 
 NAME: Final = "a2a-gateway"
 PATH: Final = "/mcp"
 GOING: Final = "the gateway is ending; call again in a moment, nothing is lost"
-MODERN: Final = "2026-07-28"
 
 Lifespan: TypeAlias = Callable[[], AbstractAsyncContextManager[None]]
 Tools: TypeAlias = Sequence[Tool[Any]]
-_Context: TypeAlias = ServerRequestContext[Any, Any]
 
 logger = logging.getLogger(__name__)
 
@@ -80,12 +86,17 @@ def build(
 
 
 def mcp_server(
-    tasks: Tasks, backends: Backends, principal: str, *, toolsets: tuple[str, ...] = ()
+    tasks: Tasks,
+    backends: Backends,
+    principal: str,
+    *,
+    toolsets: tuple[str, ...] = (),
+    elicit: bool = False,
 ) -> Server[Any]:
-    """The server itself, for any transport; `toolsets` are those of a client in memory. It offers
+    """The server itself, for any transport; the options are those of a client in memory. It offers
     no subscriptions: an open listening stream would keep the process from ending, the tools of a
     client never change, and poll_events is how runs are waited for."""
-    desk = _Desk(tasks, backends, principal, Options(toolsets=toolsets))
+    desk = _Desk(tasks, backends, principal, Options(toolsets=toolsets, elicit=elicit))
     return Server(
         NAME,
         version=version(NAME),
@@ -108,6 +119,7 @@ class _Desk:
         self._backends = backends
         self._principal = principal
         self._unasked = unasked
+        self._asking = Asking()
         self._published = {tool.name: tool.published() for tool in offered(tuple(TOOLSETS))}
 
     def schema_of(self, name: str) -> Mapping[str, Any] | None:
@@ -115,63 +127,72 @@ class _Desk:
         return None if tool is None else tool.input_schema
 
     async def list_tools(
-        self, context: _Context, _: PaginatedRequestParams | None
+        self, context: Context, _: PaginatedRequestParams | None
     ) -> ListToolsResult:
         tools = offered(self._options(context).toolsets)
         return ListToolsResult(tools=[self._published[tool.name] for tool in tools])
 
-    async def call_tool(self, context: _Context, params: CallToolRequestParams) -> CallToolResult:
-        tool = _named(params.name, offered(self._options(context).toolsets))
-        with anyio.CancelScope() as wait, _ended_with_the_server(context, tool, wait.cancel):
-            return await _answer(self._call(context), tool, params.arguments or {})
+    async def call_tool(
+        self, context: Context, params: CallToolRequestParams
+    ) -> CallToolResult | InputRequiredResult:
+        options = self._options(context)
+        tool = _named(params.name, offered(options.toolsets))
+        person = person_of(context) if options.elicit and tool is POLL_EVENTS else None
+        call = self._call(context)
+        with anyio.CancelScope() as wait, ended_with_the_server(context, tool, wait.cancel):
+            if person is not None:
+                return await self._poll_with(person, call, params)
+            return await _answer(call, tool, params.arguments or {})
         return _error(GOING)
 
+    async def _poll_with(
+        self, person: Person, call: Call, params: CallToolRequestParams
+    ) -> CallToolResult | InputRequiredResult:
+        """A poll at which the person is asked what the runs ask, and what they said is handed on."""
+        rounds = asking.rounds(params.request_state)
+        with _errors_of("asking the person"):
+            said = await self._asking.answers(call, person, params.input_responses or {})
+            result = await _answer(call, POLL_EVENTS, params.arguments or {})
+            page = result.structured_content
+            if page is None:
+                return result
+            if rounds < asking.ROUNDS and (
+                found := await self._asking.questions(call, person, page)
+            ):
+                return InputRequiredResult(input_requests={**found}, request_state=str(rounds + 1))
+        return _result({**page, "person": said}) if said else result
+
     async def list_resources(
-        self, context: _Context, params: PaginatedRequestParams | None
+        self, context: Context, params: PaginatedRequestParams | None
     ) -> ListResourcesResult:
         cursor = None if params is None else params.cursor
         with _errors_of("the list of runs"):
             return await resources.list_resources(self._call(context), cursor)
 
     async def list_templates(
-        self, _: _Context, __: PaginatedRequestParams | None
+        self, _: Context, __: PaginatedRequestParams | None
     ) -> ListResourceTemplatesResult:
         return resources.templates()
 
     async def read_resource(
-        self, context: _Context, params: ReadResourceRequestParams
+        self, context: Context, params: ReadResourceRequestParams
     ) -> ReadResourceResult:
-        not_found = INVALID_PARAMS if _is_modern(context) else resources.RESOURCE_NOT_FOUND
+        not_found = INVALID_PARAMS if is_modern(context) else resources.RESOURCE_NOT_FOUND
         with _errors_of("the resource"):
             return await resources.read_resource(self._call(context), params.uri, not_found)
 
-    def _call(self, context: _Context) -> Call:
+    def _call(self, context: Context) -> Call:
         return Call(
             tasks=self._tasks,
             backends=self._backends,
             principal=self._principal,
-            beat=_beat_of(context),
-            within=_within(context),
+            beat=beat_of(context),
+            within=within_of(context),
         )
 
-    def _options(self, context: _Context) -> Options:
+    def _options(self, context: Context) -> Options:
         request = context.request
         return options_of(request.scope) if isinstance(request, Request) else self._unasked
-
-
-@contextmanager
-def _ended_with_the_server(
-    context: _Context, tool: Tool[Any], end: Callable[[], None]
-) -> Generator[None]:
-    """Call `end` when the server's end begins, if the tool only reads: the end of the process
-    would have to wait for a poll that waits."""
-    request = context.request
-    closing = request.scope.get("state", {}).get(CLOSING) if isinstance(request, Request) else None
-    if closing is None or not tool.annotations.read_only_hint:
-        yield
-        return
-    with closing.calling(end):
-        yield
 
 
 @contextmanager
@@ -217,7 +238,11 @@ async def _answer(call: Call, tool: Tool[Any], arguments: Mapping[str, Any]) -> 
         said = _failed(tool.name)
         logger.exception(said)
         return _error(said)
-    # Some clients hand on only the structure, some only the text: both are all of it.
+    return _result(result)
+
+
+def _result(result: Mapping[str, Any]) -> CallToolResult:
+    """Some clients hand on only the structure, some only the text: both are all of it."""
     text = TextContent(type="text", text=json.encode(result))
     return CallToolResult(content=[text], structured_content=dict(result))
 
@@ -226,24 +251,6 @@ def _elsewhere(name: str) -> str:
     """Where a tool is that was not asked for."""
     of = (key for key, tools in TOOLSETS.items() if any(tool.name == name for tool in tools))
     return "".join(f". It is of the toolset {key}: connect to {PATH}?toolsets={key}" for key in of)
-
-
-def _is_modern(context: _Context) -> bool:
-    """Versions are dates, and 2026-07-28 is the first without a handshake."""
-    return context.protocol_version >= MODERN
-
-
-def _within(context: _Context) -> str | None:
-    """The run whose agent calls, by the header that the relay makes of its environment."""
-    request = context.request  # None in memory
-    return checked(request.headers.get(PARENT_HEADER)) if isinstance(request, Request) else None
-
-
-def _beat_of(context: _Context) -> Callable[[float, float, str], Awaitable[None]]:
-    async def beat(waited: float, most: float, text: str) -> None:
-        await context.session.report_progress(round(waited, 1), most, text)
-
-    return beat
 
 
 def _error(text: str) -> CallToolResult:

@@ -46,6 +46,9 @@ PROMISES: Final[Mapping[str, str]] = {
     "resource.run": "run://{run_id} is what get_run shows, run://{run_id}/result what came out.",
     "resource.size": "A resource stays within 32 KB and says where the rest can be read.",
     "resource.absent": "What is not there, or another's, is not found by the code of the era.",
+    "elicit.answer": "A person who is asked answers the run, and the poll goes on.",
+    "elicit.left": "What a person declines stays pending for the agent, and is not asked again.",
+    "elicit.absent": "Who cannot be asked, or did not want to, gets the page as it is.",
     "endpoint.line": "What is no message is refused at /mcp in one line, in both eras.",
     "endpoint.stream": "Nothing at /mcp can be listened to; no open stream holds the gateway.",
     "toolsets.asked": "A client sees the seven, and of the other toolsets those it asks for.",
@@ -54,10 +57,13 @@ PROMISES: Final[Mapping[str, str]] = {
     "relay.one": "Of any number of relays that find no gateway, one starts it.",
     "relay.again": "A relay goes on when the gateway restarts between two calls.",
     "argument.forms": "5 may be given as 5.0 or \"5\", an object as its JSON text; true is no number.",
+    "answer.once": "Of two clients that answer one request one is taken, the other told so and what to do.",
     "error.any": "Whatever a caller sends is answered: by a result that fits, or by a refusal.",
     "caller.stdio": "Claude Code and Codex that know the relay alone see the tools in their first request "
     "and have agents of both kinds work, asked back, stopped and read.",
     "caller.http": "They do the same with the gateway's URL and token.",
     "caller.gone": "What a killed client has begun goes on, and another client finds it.",
+    "relay.stale": "What a dead gateway left in the home is not taken for a running one.",
+    "relay.hangs": "A gateway that hangs is told of within the time that clients wait.",
     "error.line": "A refusal is text of one line that says what to do.",
 }

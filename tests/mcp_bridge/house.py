@@ -6,9 +6,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
+from urllib.parse import urlencode
 
 import anyio
 from mcp import Client
+from mcp.client.session import ElicitationFnT
 from mcp.types import CallToolResult, TextContent
 from starlette.applications import Starlette
 
@@ -124,22 +126,31 @@ async def http_server(
 
 
 @asynccontextmanager
-async def house(folder: Path, way: Way, toolsets: tuple[str, ...] = ()) -> AsyncGenerator[House]:
-    """A client connected in one of the four ways, with further toolsets if it wants some."""
+async def house(
+    folder: Path,
+    way: Way,
+    toolsets: tuple[str, ...] = (),
+    person: ElicitationFnT | None = None,
+) -> AsyncGenerator[House]:
+    """A client connected in one of the four ways, with further toolsets if it wants some, and a
+    person behind it if it has one."""
     transport, era = way.split(", ")
     mode = "auto" if era == "2026" else "legacy"
-    query = f"?toolsets={','.join(toolsets)}" if toolsets else ""
+    asked = {"toolsets": ",".join(toolsets), "elicit": "" if person is None else "true"}
+    query = urlencode({name: value for name, value in asked.items() if value})
     work = folder / "work"
     work.mkdir()
     agents = Agents()
     async with stage(folder) as puppets:
         if transport == "memory":
-            mcp = server.mcp_server(puppets.tasks, agents, ME, toolsets=toolsets)
-            async with Client(mcp, mode=mode) as client:
+            mcp = server.mcp_server(
+                puppets.tasks, agents, ME, toolsets=toolsets, elicit=person is not None
+            )
+            async with Client(mcp, mode=mode, elicitation_callback=person) as client:
                 yield House(client, puppets, agents, work)
         else:
             async with (
                 http_server(puppets, agents) as url,
-                Client(f"{url}/mcp{query}", mode=mode) as client,
+                Client(f"{url}/mcp?{query}", mode=mode, elicitation_callback=person) as client,
             ):
                 yield House(client, puppets, agents, work)
