@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -26,6 +27,7 @@ START_PATIENCE_S: Final = 20.0  # measured cold start 1-3 s; a loaded machine ta
 OTHER_PATIENCE_S: Final = 3.0
 CONNECT_S: Final = 5.0
 LOOK_EVERY_S: Final = 0.02
+LOG_MAX: Final = 5_000_000  # bytes; a longer log is put aside when the next gateway starts
 _PRIVATE: Final = 0o077  # permission bits nobody but the owner may have
 
 
@@ -81,10 +83,24 @@ def published(home: Path) -> Address | None:
         found = json.loads(path.read_bytes())
         # The file of a killed gateway names a port that anybody may have taken since: the token
         # goes there only while the process that wrote it runs.
-        os.kill(int(found["pid"]), 0)
+        if not _runs(int(found["pid"]), found.get("start_time")):
+            return None
         return Address(str(found["url"]).rstrip("/"), read_token(Path(found["token_file"])))
     except (OSError, ValueError, KeyError, TypeError, GatewayGoneError):
         return None
+
+
+def _runs(pid: int, since: object) -> bool:
+    """Whether `pid` is still the process that started at `since` (clock ticks since boot): after a
+    new boot the pid of a killed gateway is soon another's. Raises: OSError, when there is none."""
+    os.kill(pid, 0)
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:  # noqa: PTH123  # pathlib is slower
+            fields = stat.read().rpartition(")")[2].split()  # the name in front may hold blanks
+    except OSError:
+        return True  # no /proc here
+    ended = fields[0] in ("Z", "X")  # and nobody has taken note of it yet
+    return not ended and since in (None, int(fields[19]))
 
 
 def healthy(address: Address) -> bool:
@@ -115,15 +131,38 @@ def start(home: Path, command: Sequence[str], environ: Mapping[str, str]) -> Add
     """
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (home / "start.lock").open("a", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        _take_turn(lock.fileno(), home)
         if (running := published(home)) is not None and healthy(running):
             return running
         return _launch(home, command, environ)
 
 
+def _take_turn(lock: int, home: Path) -> None:
+    """Wait for whoever starts the gateway now, as long as that may take. Raises: GatewayGoneError."""
+    deadline = time.monotonic() + START_PATIENCE_S + OTHER_PATIENCE_S
+    while True:
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise GatewayGoneError(_no_start(home)) from None
+        time.sleep(LOOK_EVERY_S)
+
+
+def _no_start(home: Path) -> str:
+    return f"the gateway did not start; its log says why: {log_of(home)}"
+
+
+def log_of(home: Path) -> Path:
+    return home / "logs" / "gateway.log"
+
+
 def _launch(home: Path, command: Sequence[str], environ: Mapping[str, str]) -> Address:
     (home / "logs").mkdir(exist_ok=True, mode=0o700)
-    log = home / "logs" / "gateway.log"
+    log = log_of(home)
+    with suppress(OSError):  # there is none yet
+        if log.stat().st_size > LOG_MAX:
+            log.replace(log.with_suffix(".log.1"))
     with log.open("ab") as output:
         log.chmod(0o600)
         try:
@@ -138,10 +177,10 @@ def _launch(home: Path, command: Sequence[str], environ: Mapping[str, str]) -> A
             )
         except OSError as exc:
             raise GatewayGoneError(f"{command[0]} could not be started: {exc.strerror}") from exc
-    return _await(home, child, log)
+    return _await(home, child)
 
 
-def _await(home: Path, child: "subprocess.Popen[bytes]", log: Path) -> Address:
+def _await(home: Path, child: "subprocess.Popen[bytes]") -> Address:
     """The gateway's address once it answers. Raises: GatewayGoneError."""
     deadline = time.monotonic() + START_PATIENCE_S
     while time.monotonic() < deadline:
@@ -151,7 +190,7 @@ def _await(home: Path, child: "subprocess.Popen[bytes]", log: Path) -> Address:
             # It may have ended because another one, started by hand just now, has the home.
             deadline = min(deadline, time.monotonic() + OTHER_PATIENCE_S)
         time.sleep(LOOK_EVERY_S)
-    raise GatewayGoneError(f"the gateway did not start; its log says why: {log}")
+    raise GatewayGoneError(_no_start(home))
 
 
 class Gateway:

@@ -17,6 +17,9 @@ from mcp_bridge.within import PARENT_HEADER, Within, nowhere
 
 PATH: Final = "/mcp"
 VERSION_META: Final = "io.modelcontextprotocol/protocolVersion"
+# Clients wait 30 s for a server to introduce itself, and when they give up they know no reason.
+HELLO_S: Final = 25.0
+HELLOS: Final = frozenset({"initialize", "server/discover"})
 SILENCE_S: Final = 120.0  # the longest tool answers within 30 s; streams carry pings every 15 s
 WENT_AWAY: Final = "the gateway went away during this call; runs go on: list_runs shows them"
 
@@ -68,9 +71,18 @@ class Exchange:
     """Sends one message and reads what comes back; `cancel` ends it from another thread."""
 
     def __init__(
-        self, gateway: Gateway, body: bytes, headers: Mapping[str, str], query: str = ""
+        self,
+        gateway: Gateway,
+        body: bytes,
+        headers: Mapping[str, str],
+        query: str = "",
+        *,
+        silence_s: float = SILENCE_S,
     ) -> None:
+        """`silence_s`: seconds without a byte after which the gateway is taken for stuck."""
         self._gateway = gateway
+        self._silence_s = silence_s
+        self._address: Address | None = None
         self._target = f"{PATH}?{query}" if query else PATH
         self._body = body
         self._headers = headers
@@ -91,6 +103,8 @@ class Exchange:
                 yield _message(response, body)
         except GatewayGoneError as exc:
             raise ExchangeError(str(exc)) from exc
+        except TimeoutError as exc:
+            raise ExchangeError(self._silent()) from exc
         except (OSError, HTTPException) as exc:
             raise ExchangeError(WENT_AWAY) from exc
         finally:
@@ -119,6 +133,16 @@ class Exchange:
             response = self._send(self._connect())
         return response
 
+    def _silent(self) -> str:
+        """What is said of a gateway that takes messages and answers none; it is looked for anew."""
+        if self._address is None:
+            return WENT_AWAY
+        self._gateway.lost(self._address)
+        return (
+            f"the gateway at {self._address.url} is there and does not answer; see its log, or end "
+            "it: a2a-gateway stop"
+        )
+
     def _connect(self) -> Address:
         """Connect, after a new look when nothing listens where the gateway was."""
         for again in (True, False):
@@ -131,6 +155,7 @@ class Exchange:
                 if not again:
                     raise GatewayGoneError(f"no gateway answers at {address.url}") from exc
                 continue
+            self._address = address
             self._hold(connection)
             return address
         raise AssertionError("unreachable")
@@ -139,7 +164,7 @@ class Exchange:
         with self._lock:
             self._connection = connection
             self._wire = cast("socket.socket", connection.sock)
-            self._wire.settimeout(SILENCE_S)
+            self._wire.settimeout(self._silence_s)
             if self.cancelled:
                 raise ConnectionAbortedError
 

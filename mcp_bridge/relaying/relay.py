@@ -12,7 +12,16 @@ from contextlib import suppress
 from typing import Any, BinaryIO, Final, cast
 
 from mcp_bridge.relaying.endpoint import Gateway
-from mcp_bridge.relaying.exchange import WENT_AWAY, Exchange, ExchangeError, Handshake, as_object
+from mcp_bridge.relaying.exchange import (
+    HELLO_S,
+    HELLOS,
+    SILENCE_S,
+    WENT_AWAY,
+    Exchange,
+    ExchangeError,
+    Handshake,
+    as_object,
+)
 from mcp_bridge.within import Within, nowhere
 
 FAREWELL_S: Final = 1.0  # what a closed stdin leaves to calls that are under way
@@ -66,7 +75,9 @@ class Relay:
         # Answers end here: the gateway asks its clients nothing.
 
     def _send(self, line: bytes, message: dict[str, Any]) -> None:
-        exchange = Exchange(self._gateway, line, self._handshake.headers(message), self._query)
+        headers = self._handshake.headers(message)
+        silence_s = HELLO_S if message["method"] in HELLOS else SILENCE_S
+        exchange = Exchange(self._gateway, line, headers, self._query, silence_s=silence_s)
         request_id = message.get("id")
         if request_id is None:
             _in_background(lambda: self._notify(exchange))

@@ -1,6 +1,7 @@
 """A gateway in the least: writes itself down in its home, answers /healthz, and one MCP answer.
 
-Run as a command by the tests of the relay. Notes its starts; with the word `broken` it ends at once.
+Run as a command by the tests of the relay. Notes its starts; with the word `broken` it ends at once,
+with `stuck` it never answers.
 """
 
 import json
@@ -47,6 +48,9 @@ def main() -> None:
         starts.write(f"{os.getpid()} {os.getsid(0)} {os.environ['A2A_GATEWAY_IDLE_EXIT_S']}\n")
     if sys.argv[1:] == ["broken"]:
         sys.exit("no database")
+    if sys.argv[1:] == ["stuck"]:
+        signal.sigwait({signal.SIGTERM})
+        return
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     token = home / "token"
     token.write_text(TOKEN, "utf-8")
