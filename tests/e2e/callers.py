@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import anyio
-from anyio import to_thread
 
 from gateway.core import json
 from gateway.core.json import JsonObject
-from mcp_bridge.relaying.endpoint import Address, start, start_command
 from tests.conftest import built_environment
 from tests.demo.stage import nothing_left
 from tests.models import anthropic_messages, anthropic_script, openai_responses, openai_script
@@ -29,6 +27,17 @@ BIN = Path(sys.executable).parent
 LOOK_EVERY_S = 0.02
 WHOLE_S = 120.0  # a client with all it has done by agents, on a busy machine
 KEY_NAME = "OPENAI_API_KEY"  # one that Codex hands to what it starts
+
+HELLO: JsonObject = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "caller", "version": "1"},
+    },
+}
 
 Kind = Literal["claude", "codex"]
 KINDS: tuple[Kind, ...] = ("claude", "codex")
@@ -43,10 +52,11 @@ class Place:
     openai: openai_responses.Endpoint
     anthropic: anthropic_messages.Endpoint
 
-    async def gateway(self) -> Address:
-        """The gateway of this place, started as a relay would when none runs."""
-        home = Path(self.environment["A2A_GATEWAY_HOME"])
-        return await to_thread.run_sync(start, home, start_command(), self.environment)
+    async def gateway(self) -> None:
+        """One runs from now on: the relay starts it for who greets it, when there is none."""
+        command, hello = [str(BIN / "a2a-mcp-bridge")], json.encode(HELLO).encode() + b"\n"
+        greeted = await anyio.run_process(command, input=hello, env=self.environment, stderr=None)
+        assert b'"result"' in greeted.stdout
 
     async def no_gateway(self) -> None:
         """A gateway outlives who started it, so it is stopped as a person would."""

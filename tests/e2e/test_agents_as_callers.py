@@ -109,31 +109,13 @@ async def test_a_client_that_knows_the_relay_alone_has_agents_work_for_it(
 async def test_a_client_that_knows_the_gateways_url_and_token_has_agents_work_for_it(
     here: Place, kind: Kind, tmp_path: Path
 ) -> None:
-    gateway = await here.gateway()
-    assert gateway.token is not None
+    await here.gateway()
     caller = Caller(kind, here, tmp_path)
-    caller.paste(by_url(kind, gateway.url))
-    here.environment["A2A_GATEWAY_TOKEN"] = gateway.token
+    await caller.configure("--http")
     await delegates(caller)
     the_tools_stand_in_the_first_request(caller)
     await oversees(caller)
     answers_are_compact_and_begin_with_what_counts(caller)
-
-
-def by_url(kind: Kind, gateway: str) -> str:
-    url = f"{gateway}/mcp"
-    if kind == "claude":
-        headers = {"Authorization": "Bearer ${A2A_GATEWAY_TOKEN}"}
-        server = {"type": "http", "url": url, "headers": headers, "alwaysLoad": True}
-        return json.encode({"mcpServers": {"a2a-gateway": server}})
-    return f"""
-[mcp_servers.a2a-gateway]
-url = "{url}"
-bearer_token_env_var = "A2A_GATEWAY_TOKEN"
-omit_tools_from = ["deferred"]
-startup_timeout_sec = 20
-default_tools_approval_mode = "approve"
-"""
 
 
 @pytest.mark.promise("caller.gone")
