@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import CoreError
-from mcp_bridge.runs.references import RunReference
+from mcp_bridge.catalog import TOOLSETS
 from mcp_bridge.runs.request import BackendConfig
-from mcp_bridge.schemas import Arguments, read_arguments
+from mcp_bridge.schemas import read_arguments
 from tests.docs.readme import PARTS, README, rendered
 
 TEXT = README.read_text("utf-8")
@@ -57,10 +57,7 @@ def test_every_file_it_links_to_exists() -> None:
 
 # -- tools -------------------------------------------------------------------------------------
 
-MODELS = {
-    re.sub(r"(?<!^)(?=[A-Z])", "_", model.__name__).lower(): model
-    for model in Arguments.__subclasses__() + RunReference.__subclasses__()
-}
+MODELS = {tool.name: tool.arguments for tools in TOOLSETS.values() for tool in tools}
 EXAMPLES = re.findall(r"```json (\w+)\n(.*?)```", TEXT, re.DOTALL)
 
 
