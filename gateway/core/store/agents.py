@@ -22,7 +22,7 @@ from gateway.core.store.engine import Engine
 from gateway.core.store.listing import PAGE_MAX, RunQuery, walk
 from gateway.core.store.schema import runs, sessions
 
-STEP: Final = 250  # runs met at once
+STEP: Final = 250  # runs met at once; at first twice as many as agents are wanted, at most
 ROUNDS: Final = 20  # of them in one page; then a page may have fewer agents than it could
 
 _UNDER_WAY: Final = sorted(ACTIVE - {RunStatus.QUEUED})
@@ -78,11 +78,11 @@ def select_agents(connection: sa.Connection, principal: str, query: AgentQuery) 
     limit = max(1, min(query.limit, PAGE_MAX))
     found: list[Agent] = []
     current: dict[str, str] = {}  # by session
-    for _ in range(ROUNDS):
+    for step in (min(STEP, 2 * limit), *[STEP] * (ROUNDS - 1)):
         met = connection.execute(
-            walk(connection, principal, _runs_of(query), since, most=STEP + 1)
+            walk(connection, principal, _runs_of(query), since, most=step + 1)
         ).all()
-        agents = _agents_of(connection, [row.id for row in met[:STEP]])
+        agents = _agents_of(connection, [row.id for row in met[:step]])
         unknown = {agent.session_id for agent in agents} - current.keys()
         current |= _current(connection, unknown)
         for agent in agents:
@@ -91,9 +91,9 @@ def select_agents(connection: sa.Connection, principal: str, query: AgentQuery) 
             if len(found) == limit:
                 return AgentPage(agents=found, next_cursor=cursor_behind(query, found[-1]))
             found.append(agent)
-        if len(met) <= STEP:
+        if len(met) <= step:
             return AgentPage(agents=found)
-        since = (met[STEP - 1].at, met[STEP - 1].id)
+        since = (met[step - 1].at, met[step - 1].id)
     assert since is not None
     return AgentPage(agents=found, next_cursor=write_cursor(_digest(query), *since))
 
