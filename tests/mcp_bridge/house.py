@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from gateway.core import json
 from gateway.core.errors import InvalidInputError
 from gateway.core.face.guard import Guard
+from gateway.core.face.routes import health_route
 from gateway.core.face.serving import Listener
 from gateway.core.json import JsonObject
 from mcp_bridge import server
@@ -114,7 +115,7 @@ async def http_server(
 ) -> AsyncGenerator[str]:
     """The bridge's route on a real socket, behind the guard; its base URL."""
     routes, lifespan = server.build(tasks_of.tasks, agents)
-    app = Guard(Starlette(routes=[*routes]), token=token)
+    app = Guard(Starlette(routes=[*routes, health_route("house", "0")]), token=token)
     listener = Listener()
     ready = anyio.Event()
     async with lifespan(), anyio.create_task_group() as group:
