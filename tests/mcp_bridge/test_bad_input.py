@@ -20,7 +20,9 @@ from mcp_bridge.catalog import TOOLSETS
 from tests.mcp_bridge import hostile
 from tests.mcp_bridge.house import House, house, text_of
 
-TOOLS: dict[str, Tool] = {tool.name: tool.published() for tool in TOOLSETS["runs"]}
+TOOLS: dict[str, Tool] = {
+    tool.name: tool.published() for tools in TOOLSETS.values() for tool in tools
+}
 INTERNAL = "failed inside the gateway"
 
 
@@ -48,7 +50,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @asynccontextmanager
 async def _world(portal: BlockingPortal, folder: Path) -> AsyncGenerator[World]:
-    async with house(folder, "memory, 2026") as made:
+    async with house(folder, "memory, 2026", toolsets=("agents",)) as made:
         ended, puppet = await made.begin()
         output = CommandFinished(command="c", output="ü\n" * 5000)
         await puppet.end(AgentMessage(text="hi"), output, RunCompleted(final_response="ok"))
@@ -96,6 +98,9 @@ def plain(world: World, tool: str) -> st.SearchStrategy[JsonObject]:
     for name in ("run_id", "parent_run_id"):
         if name in fields:
             fields[name] = world.reference()
+    for name in ("to_agent_name", "from_agent_name", "agent_name"):
+        if name in fields:
+            fields[name] = st.sampled_from(["agent1", "agent2", world.others, "nope"])
     if "wait_ms" in fields:
         fields["wait_ms"] = st.integers(0, 1)
     fields |= {name: st.just(str(world.house.folder)) for name in ("cwd",) if name in fields}
@@ -132,7 +137,7 @@ def test_one_thing_wrong_is_answered_or_refused_in_a_line(
     name, arguments = data.draw(
         plain(world, tool).flatmap(lambda given: hostile.spoiled(TOOLS[tool].input_schema, given))
     )
-    if arguments.get("wait_ms") not in (0, 1):
+    if arguments.get("wait_ms") not in (0, 1) and tool != "fetch_agent_messages":
         arguments["run_id"] = world.runs["ended"]  # it answers at once
     said = outcome(world, tool, arguments)
     if said is not None and said.startswith(f"{tool}: "):
