@@ -64,6 +64,7 @@ PROMISES: Final[Mapping[str, str]] = {
     "caller.http": "They do the same with the gateway's URL and token.",
     "caller.gone": "What a killed client has begun goes on, and another client finds it.",
     "relay.token": "A new token or port of the gateway is found by the next call.",
+    "relay.killed": "A call that a killed gateway left is answered, and the next starts another.",
     "relay.stale": "What a dead gateway left in the home is not taken for a running one.",
     "relay.hangs": "A gateway that hangs is told of within the time that clients wait.",
     "error.line": "A refusal is text of one line that says what to do.",

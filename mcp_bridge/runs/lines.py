@@ -53,8 +53,8 @@ async def _from_end(read: Read, lines: int) -> int:
         lines += 1  # the newline of the last line begins none
     while end > 0:
         start = max(0, end - LOOK_BYTES)
-        # A slice begins at a character, which may be a few bytes before `start`.
-        piece = await read(start, end - start + 3)
+        # A slice begins at a character, a few bytes behind `start` if that lies within one.
+        piece = await read(start, end - start)
         content = piece.content[: end - piece.offset]
         if content.count(NEWLINE) >= lines:
             at = len(content)

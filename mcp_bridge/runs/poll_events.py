@@ -13,7 +13,7 @@ from gateway.core.status import WAITING
 from mcp_bridge import pages
 from mcp_bridge.arguments import MaxBytes
 from mcp_bridge.runs import views
-from mcp_bridge.runs.references import RunReference, find_run
+from mcp_bridge.runs.references import ONE_OF_BOTH, RunReference, find_run
 from mcp_bridge.runs.results import EventsPage, RunEvent, RunState
 from mcp_bridge.schemas import RESULT_BYTES, Arguments
 from mcp_bridge.tool import LOAD, LONG, Call, Tool, reads
@@ -76,10 +76,14 @@ class PollEvents(RunReference):
         return value
 
     @model_validator(mode="after")
-    def _one_or_several(self) -> "PollEvents":
+    def _one_of_both(self) -> "PollEvents":
+        """In place of the reference's own check."""
+        single = self.run_id is not None or self.agent_name is not None
         if self.run_ids is None:
+            if not single:
+                raise ValueError(f"{ONE_OF_BOTH}; or run_ids for several")
             return self
-        if self.run_id is not None or self.agent_name is not None:
+        if single:
             raise ValueError("give run_id (or agent_name) or run_ids, not both")
         named = [cursor.run_id for cursor in self.run_ids]
         if twice := next((name for name in named if named.count(name) > 1), None):
