@@ -1,4 +1,4 @@
-"""What `doctor` looks at: home, rights, the gateway, its database, the agents, the disk.
+"""What `doctor` looks at: home, rights, the gateway, its database, the disk, agents, clients.
 
 Each check finds one thing or several and raises nothing. It starts no gateway and changes nothing.
 """
@@ -22,6 +22,8 @@ from gateway.cli.plain import objects, string
 from gateway.cli.settings import APPLICATION, environment
 from gateway.core import json
 from gateway.core.json import JsonObject, as_object
+from mcp_bridge.clients.client import Surroundings
+from mcp_bridge.clients.presence import presences
 
 AGENTS: Final = "start-a2a-agent"
 AGENTS_S: Final = 60.0  # it starts each agent's program once
@@ -56,6 +58,7 @@ def everything(home: Path) -> Iterator[Finding]:
     yield from _database(home)
     yield from _gateway(home)
     yield from _programs(home)
+    yield from _clients()
 
 
 def _ok(name: str, text: str) -> Finding:
@@ -207,6 +210,26 @@ def _programs(home: Path) -> Iterator[Finding]:
         yield _warn("wrappers", f"`{AGENTS} doctor` gave no report; run it by hand")
         return
     yield from of_report(objects(report.get("findings")))
+
+
+def _clients() -> Iterator[Finding]:
+    """Whose agents can reach the gateway; few people use every client."""
+    seen = list(presences(Surroundings(environment(None), Path.cwd(), sys.platform)))
+    for one in seen:
+        if one.state == "is wrong":
+            text = f"{one.text}; a2a-mcp-bridge config {one.client.name} --write"
+            yield _warn("clients", text)
+    having = [one.client.title for one in seen if one.state == "has it"]
+    lacking = [one.client for one in seen if one.state == "lacks it"]
+    if having:
+        yield _ok("clients", f"{', '.join(having)} can start runs")
+    elif lacking:
+        names, first = ", ".join(client.title for client in lacking), lacking[0].name
+        yield _ok("clients", f"{names}: not yet; a2a-mcp-bridge config {first} --write")
+    elif not seen:
+        yield _ok(
+            "clients", "none is known here; a2a-mcp-bridge config CLIENT prints what it takes"
+        )
 
 
 def of_report(report: Sequence[JsonObject]) -> Iterator[Finding]:

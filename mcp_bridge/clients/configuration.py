@@ -76,7 +76,7 @@ def planned(client: Client, way: Way, text: str) -> Plan:
         document: Any = toml.read(text)
     else:
         document = {} if empty else jsonc.read(text, client.language)
-    present = _present(client, document)
+    present = entry_of(client, document)
     foreign = present is not None and not ours(present)
     if present is None or foreign:
         after = {key: value for key, value in wanted.items() if value != {}}
@@ -96,7 +96,7 @@ def planned(client: Client, way: Way, text: str) -> Plan:
     return Plan(changed, present, after, foreign)
 
 
-def _present(client: Client, document: Any) -> Server | None:
+def entry_of(client: Client, document: Any) -> Server | None:
     """The entry under our name. Raises: ClientError when there is no room for one."""
     if not isinstance(document, dict):
         raise ClientError("it holds no object")

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,50 @@ def test_no_agent_that_can_work_is_to_be_mended() -> None:
 def test_a_full_disk_is_to_be_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "DISK_OUT", 1 << 60)
     assert found(tmp_path)["disk"].verdict == "fail"
+
+
+# -- clients ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home folder of somebody whose clients are all new."""
+    for name in ("CODEX_HOME", "CLAUDE_CONFIG_DIR", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def _clients(home: Path) -> list[checks.Finding]:
+    return [one for one in checks.everything(home / "gateway") if one.name == "clients"]
+
+
+def test_a_person_without_clients_is_told_how_to_get_one(person: Path) -> None:
+    (seen,) = _clients(person)
+    assert (seen.verdict, "a2a-mcp-bridge config CLIENT" in seen.text) == ("ok", True)
+
+
+def test_a_client_without_the_bridge_is_told_the_command(person: Path) -> None:
+    (person / ".claude.json").write_text("{}", encoding="utf-8")
+    (seen,) = _clients(person)
+    assert seen.verdict == "ok"
+    assert seen.text == "Claude Code: not yet; a2a-mcp-bridge config claude --write"
+
+
+def test_clients_that_have_the_bridge_are_named_and_wrong_ones_are_warned_of(person: Path) -> None:
+    bridge = Path(sys.executable).with_name("a2a-mcp-bridge")
+    (person / ".codex").mkdir()
+    (person / ".codex" / "config.toml").write_text(
+        f"[mcp_servers.a2a-gateway]\ncommand = '{bridge}'\n", encoding="utf-8"
+    )
+    (person / ".claude.json").write_text(
+        '{"mcpServers": {"a2a-gateway": {"command": "/gone/a2a-mcp-bridge"}}}', encoding="utf-8"
+    )
+    (person / ".cursor").mkdir()
+    (person / ".cursor" / "mcp.json").write_text("{", encoding="utf-8")
+    seen = _clients(person)
+    assert [one.verdict for one in seen] == ["warn", "warn", "ok"]
+    assert "/gone/a2a-mcp-bridge, which is not there" in seen[0].text
+    assert "line 1 is no JSON" in seen[1].text
+    assert seen[1].text.endswith("a2a-mcp-bridge config cursor --write")
+    assert seen[2].text == "Codex can start runs"
