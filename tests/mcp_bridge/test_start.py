@@ -85,7 +85,9 @@ def gone(home: Path) -> None:
 
 
 @pytest.mark.promise("relay.one")
-def test_ten_relays_that_find_no_gateway_start_one(home: Path, environment: dict[str, str]) -> None:
+def test_thirty_relays_that_find_no_gateway_start_one(
+    home: Path, environment: dict[str, str]
+) -> None:
     relays = [
         subprocess.Popen(
             [sys.executable, "-c", START],
@@ -94,7 +96,7 @@ def test_ten_relays_that_find_no_gateway_start_one(home: Path, environment: dict
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        for _ in range(10)
+        for _ in range(30)
     ]
     line = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}).encode() + b"\n"
     for process in relays:
