@@ -1,0 +1,198 @@
+"""Tool calls of the handshake's era over HTTP: one request, one answer, as the 2026 era has it.
+
+Knows MCP's wire and no tool; the SDK's kernel validates, runs and shapes each call. Its own
+transport for this era makes a session for every request, with six tasks and four queues: 1,000 us
+of CPU a call where this takes 300. Whatever else clients of that era send goes to that transport.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+import anyio
+import pydantic_core
+from mcp.server.connection import Connection
+from mcp.server.lowlevel import Server
+from mcp.server.runner import modern_error_data, serve_one
+from mcp.shared.dispatcher import CallOptions
+from mcp.shared.exceptions import NoBackChannelError
+from mcp.shared.jsonrpc_dispatcher import progress_token_from_params
+from mcp.shared.message import ServerMessageMetadata
+from mcp.shared.transport_context import TransportContext
+from mcp.types import ProgressToken, RequestId
+from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.core import json
+from gateway.core.face.caller import BODY
+from gateway.core.json import JsonObject
+
+METHOD: Final = "tools/call"
+PING_S: Final = 15.0  # of silence, until a comment says that the stream lives; as in the SDK
+_PING: Final = b": ping\r\n\r\n"
+_MEMBERS: Final = frozenset({"jsonrpc", "id", "method", "params"})
+_VERSION_HEADER: Final = b"mcp-protocol-version"
+_TRANSPORT: Final = TransportContext(kind="streamable-http", can_send_request=False)
+_JSON: Final = [(b"content-type", b"application/json")]
+_EVENTS: Final = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+]
+
+_Server: TypeAlias = Server[Any]
+
+
+class Legacy:
+    """ASGI middleware between the entrance and the SDK's transport, `app`."""
+
+    def __init__(self, app: ASGIApp, server: _Server) -> None:
+        self._app = app
+        self._server = server
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        version = _version_of(scope)
+        message = None if version is None else _call_in(scope.get("state", {}).get(BODY))
+        if version is None or message is None:
+            await self._app(scope, receive, send)
+            return
+        answer = _Answer(send)
+        exchange = _Exchange(
+            request_id=message["id"],
+            message_metadata=ServerMessageMetadata(request_context=Request(scope, receive)),
+            progress_token=progress_token_from_params(message.get("params")),
+            answer=answer,
+        )
+        said: JsonObject | None = None
+        async with anyio.create_task_group() as group:
+            # A client that goes takes its call with it: nobody is left to read what comes of it.
+            group.start_soon(_beside, receive, answer, group.cancel_scope)
+            said = await self._run(exchange, version, message.get("params"))
+            group.cancel_scope.cancel()
+        if said is not None:
+            await answer.end({"jsonrpc": "2.0", "id": message["id"], **said})
+
+    async def _run(
+        self, exchange: "_Exchange", version: str, params: JsonObject | None
+    ) -> JsonObject:
+        """`result` or `error` of the answer."""
+        connection = Connection.from_envelope(version, None, None)
+        try:
+            result = await serve_one(
+                self._server, exchange, METHOD, params, connection=connection, lifespan_state={}
+            )
+        except Exception as exc:  # noqa: BLE001 - the root of a request; logged by what names it
+            error = modern_error_data(exc)
+            return {"error": error.model_dump(mode="json", by_alias=True, exclude_none=True)}
+        return {"result": result}
+
+
+def _version_of(scope: Scope) -> str | None:
+    """The version that the client shook hands on, if it says it once."""
+    said = [value for name, value in scope["headers"] if name == _VERSION_HEADER]
+    version = said[0].decode("latin-1") if len(said) == 1 else None
+    return version if version in HANDSHAKE_PROTOCOL_VERSIONS else None
+
+
+def _call_in(body: bytes | None) -> JsonObject | None:
+    """The call of a tool that a body is; None: nothing of the kind, or nothing regular."""
+    if body is None or b'"tools/call"' not in body:
+        return None
+    try:
+        # The SDK's reader: the same numbers and texts as by its own transport.
+        call = json.as_object(pydantic_core.from_json(body))
+    except ValueError:
+        return None
+    request_id, params = call.get("id"), call.get("params", {})
+    regular = (
+        call.keys() <= _MEMBERS
+        and call.get("method") == METHOD
+        and call.get("jsonrpc") == "2.0"
+        and isinstance(request_id, int | str)
+        and not isinstance(request_id, bool)
+        and isinstance(params, dict)
+    )
+    return call if regular else None
+
+
+async def _beside(receive: Receive, answer: "_Answer", scope: anyio.CancelScope) -> None:
+    """End the call when the client goes; while it waits, say now and then that all is well."""
+    while True:
+        with anyio.move_on_after(PING_S):
+            while (await receive())["type"] != "http.disconnect":
+                """The body, which has been read before."""
+            scope.cancel()
+            return
+        await answer.ping()
+
+
+class _Answer:
+    """One JSON body; a stream of events as soon as there is something to say before the end."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._lock = anyio.Lock()
+        self._streams = False
+
+    async def notify(self, message: JsonObject) -> None:
+        await self._event(_framed(message))
+
+    async def ping(self) -> None:
+        await self._event(_PING)
+
+    async def _event(self, event: bytes) -> None:
+        async with self._lock:
+            if not self._streams:
+                self._streams = True
+                await self._start(_EVENTS)
+            await self._send({"type": "http.response.body", "body": event, "more_body": True})
+
+    async def end(self, message: JsonObject) -> None:
+        body = _framed(message) if self._streams else json.encode(message).encode()
+        if not self._streams:
+            await self._start([*_JSON, (b"content-length", b"%d" % len(body))])
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def _start(self, headers: list[tuple[bytes, bytes]]) -> None:
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+
+
+def _framed(message: JsonObject) -> bytes:
+    return f"event: message\r\ndata: {json.encode(message)}\r\n\r\n".encode()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Exchange:
+    """The kernel's view of one request (its DispatchContext): a way to tell the client of progress,
+    none to ask it anything."""
+
+    request_id: RequestId
+    message_metadata: ServerMessageMetadata
+    progress_token: ProgressToken | None
+    answer: _Answer
+    transport: TransportContext = _TRANSPORT
+    can_send_request: bool = False
+    cancel_requested: anyio.Event = field(default_factory=anyio.Event)
+
+    async def send_raw_request(
+        self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
+    ) -> JsonObject:
+        del params, opts
+        raise NoBackChannelError(method)
+
+    async def notify(
+        self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
+    ) -> None:
+        del opts
+        said = {} if params is None else {"params": dict(params)}
+        await self.answer.notify({"jsonrpc": "2.0", "method": method, **said})
+
+    async def progress(
+        self, progress: float, total: float | None = None, message: str | None = None
+    ) -> None:
+        if self.progress_token is None:
+            return
+        said = {"progress": progress, "total": total, "message": message}
+        params = {"progressToken": self.progress_token, **json.merge_null(said)}
+        await self.notify("notifications/progress", params)
