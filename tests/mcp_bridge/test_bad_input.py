@@ -141,7 +141,13 @@ def test_one_thing_wrong_is_answered_or_refused_in_a_line(
         arguments["run_id"] = world.runs["ended"]  # it answers at once
     said = outcome(world, tool, arguments)
     if said is not None and said.startswith(f"{tool}: "):
-        about = {name, *arguments, *TOOLS[tool].input_schema.get("required", ()), "Provide"}
+        about = {
+            name,
+            *arguments,
+            *TOOLS[tool].input_schema.get("required", ()),
+            "Provide",
+            "missing",
+        }
         assert any(one[:30] in said for one in about), (name, arguments, said)
 
 
