@@ -100,7 +100,11 @@ class RunState(TypedDict):
 
 
 class EventsPage(TypedDict):
-    """Of one run: `run_id`, `status`, `next_after_seq`, `pending`. Of several (`run_ids`): `runs`."""
+    """Of one run: `run_id`, `status`, `next_after_seq`, `pending`. Of several (`run_ids`): `runs`.
+
+    `person`: what became of requests that were put to the client's person meanwhile, each
+    {run_id, request_id, did, text}; did is answered, decline, cancel, unusable or an error's code.
+    """
 
     run_id: NotRequired[str]
     status: NotRequired[str]
@@ -109,6 +113,7 @@ class EventsPage(TypedDict):
     pending: NotRequired[list[JsonObject]]
     runs: NotRequired[list[RunState]]
     events: list[RunEvent]
+    person: NotRequired[list[JsonObject]]
 
 
 class CancelledRun(TypedDict):

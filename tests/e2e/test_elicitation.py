@@ -1,0 +1,54 @@
+"""The real Claude Code is asked what a run asks: by a hook of its person, and without one."""
+
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+
+from gateway.core import json
+from gateway.core.json import JsonObject
+from tests.e2e.callers import BIN, Caller, Place, place
+from tests.e2e.test_agents_as_callers import job
+
+# Claude Code's hook for what a server asks: it answers in a person's place.
+HOOK = """
+import json, sys
+asked = json.load(sys.stdin)
+assert "Which colour?" in asked["message"], asked
+content = {"q1": asked["requested_schema"]["properties"]["q1"]["enum"][1]}
+answer = {"hookEventName": "Elicitation", "action": "accept", "content": content}
+print(json.dumps({"hookSpecificOutput": answer}))
+"""
+
+
+async def _asks(there: Place, project: Path) -> tuple[JsonObject, list[str]]:
+    """The outcome of a run that asks for a colour, and what its caller's model was told."""
+    project.mkdir()
+    caller = Caller("claude", there, project)
+    command = [str(BIN / "a2a-mcp-bridge"), "--elicit", "config", "claude"]
+    caller.paste((await anyio.run_process(command, env=there.environment)).stdout.decode())
+    claude = job(caller, "claude_code", "@question Which colour?|blue|green\n@results")
+    [outcome] = (await caller.play("delegate", jobs=[claude])).outcome
+    assert outcome["status"] == "completed", outcome
+    return outcome, caller.heard()
+
+
+@pytest.mark.promise("elicit.left")
+async def test_claude_code_asks_its_person_and_else_its_model(tmp_path: Path) -> None:
+    async with place(tmp_path / "place") as there:
+        outcome, told = await _asks(there, tmp_path / "nobody")
+        assert outcome["asked"] == ["question"], "the model was asked"
+        assert "blue" in outcome["said"]
+        assert any('"did":"cancel"' in text for text in told)
+
+        hook = tmp_path / "hook.py"
+        hook.write_text(HOOK, encoding="utf-8")
+        doing = {"type": "command", "command": f"{sys.executable} {hook}"}
+        settings: JsonObject = {"hooks": {"Elicitation": [{"hooks": [doing]}]}}
+        config = Path(there.environment["CLAUDE_CONFIG_DIR"]) / "settings.json"
+        config.write_text(json.encode(settings), encoding="utf-8")
+        outcome, told = await _asks(there, tmp_path / "somebody")
+        assert outcome["asked"] == [], "the model was not asked"
+        assert "green" in outcome["said"]
+        assert any('"did":"answered"' in text for text in told)
