@@ -22,9 +22,13 @@ print(json.dumps({"hookSpecificOutput": answer}))
 """
 
 
+def _made(project: Path) -> Path:
+    project.mkdir()
+    return project
+
+
 async def _asks(there: Place, project: Path) -> tuple[JsonObject, list[str]]:
     """The outcome of a run that asks for a colour, and what its caller's model was told."""
-    project.mkdir()
     caller = Caller("claude", there, project)
     command = [str(BIN / "a2a-mcp-bridge"), "--elicit", "config", "claude"]
     caller.paste((await anyio.run_process(command, env=there.environment)).stdout.decode())
@@ -37,7 +41,7 @@ async def _asks(there: Place, project: Path) -> tuple[JsonObject, list[str]]:
 @pytest.mark.promise("elicit.left")
 async def test_claude_code_asks_its_person_and_else_its_model(tmp_path: Path) -> None:
     async with place(tmp_path / "place") as there:
-        outcome, told = await _asks(there, tmp_path / "nobody")
+        outcome, told = await _asks(there, _made(tmp_path / "nobody"))
         assert outcome["asked"] == ["question"], "the model was asked"
         assert "blue" in outcome["said"]
         assert any('"did":"cancel"' in text for text in told)
@@ -48,7 +52,7 @@ async def test_claude_code_asks_its_person_and_else_its_model(tmp_path: Path) ->
         settings: JsonObject = {"hooks": {"Elicitation": [{"hooks": [doing]}]}}
         config = Path(there.environment["CLAUDE_CONFIG_DIR"]) / "settings.json"
         config.write_text(json.encode(settings), encoding="utf-8")
-        outcome, told = await _asks(there, tmp_path / "somebody")
+        outcome, told = await _asks(there, _made(tmp_path / "somebody"))
         assert outcome["asked"] == [], "the model was not asked"
         assert "green" in outcome["said"]
         assert any('"did":"answered"' in text for text in told)
