@@ -7,7 +7,7 @@ tools in its first turn. Runs live in the gateway: nothing is lost when this pro
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -46,14 +46,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         description="MCP server (stdio) for runs of coding agents; relays to the a2a-gateway, "
         "which it starts when none answers.",
     )
-    parser.add_argument("--gateway", metavar="URL", type=_url, help="a gateway to use instead")
-    parser.add_argument("--token-file", metavar="FILE", help="bearer token for --gateway")
-    parser.add_argument(
-        "--toolsets", metavar="NAMES", help="more tools than the seven: agents (comma-separated)"
-    )
-    parser.add_argument(
-        "--elicit", action="store_true", help="let the client ask its person what a run asks"
-    )
+    _add_way(parser)
     actions = parser.add_subparsers(dest="action")
     config = actions.add_parser("config", help="print a client's configuration, or write it")
     actions.add_parser("headers", help="print the headers of a request to the gateway, as JSON")
@@ -62,10 +55,24 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         from mcp_bridge.clients import command as clients  # noqa: PLC0415
 
         clients.add_arguments(config)
+        _add_way(config, default=argparse.SUPPRESS)  # they may stand behind it too
     arguments = parser.parse_args(argv)
     if arguments.token_file is not None and arguments.gateway is None:
         parser.error("--token-file goes with --gateway")
     return arguments
+
+
+def _add_way(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """Which gateway, and what is asked of it."""
+
+    def add(flag: str, metavar: str, says: str, kind: Callable[[str], str] = str) -> None:
+        parser.add_argument(flag, metavar=metavar, help=says, type=kind, default=default)
+
+    add("--gateway", "URL", "a gateway to use instead", _url)
+    add("--token-file", "FILE", "bearer token for --gateway")
+    add("--toolsets", "NAMES", "more tools than the seven: agents (comma-separated)")
+    says = "let the client ask its person what a run asks"
+    parser.add_argument("--elicit", action="store_true", help=says, default=default)
 
 
 def _url(text: str) -> str:

@@ -22,8 +22,6 @@ from gateway.cli.plain import objects, string
 from gateway.cli.settings import APPLICATION, environment
 from gateway.core import json
 from gateway.core.json import JsonObject, as_object
-from mcp_bridge.clients.client import Surroundings
-from mcp_bridge.clients.presence import presences
 
 AGENTS: Final = "start-a2a-agent"
 AGENTS_S: Final = 60.0  # it starts each agent's program once
@@ -214,6 +212,10 @@ def _programs(home: Path) -> Iterator[Finding]:
 
 def _clients() -> Iterator[Finding]:
     """Whose agents can reach the gateway; few people use every client."""
+    # Inline: they cost every other command 5 ms.
+    from mcp_bridge.clients.client import Surroundings  # noqa: PLC0415
+    from mcp_bridge.clients.presence import presences  # noqa: PLC0415
+
     seen = list(presences(Surroundings(environment(None), Path.cwd(), sys.platform)))
     for one in seen:
         if one.state == "is wrong":

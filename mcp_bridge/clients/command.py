@@ -30,7 +30,7 @@ from mcp_bridge.clients.installing import installed, say
 from mcp_bridge.relaying.endpoint import Gateway, GatewayGoneError, published, state_home
 
 PORT_VARIABLE: Final = "A2A_GATEWAY_PORT"
-ACTIONS: Final = ("config", "headers")
+TOOLSETS: Final = ("runs", "agents")  # the catalog's; it takes 0.2 s to import
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,6 +56,7 @@ def configure(arguments: argparse.Namespace, environ: Mapping[str, str], query: 
     around = Surroundings(environ, Path.cwd(), sys.platform)
     again = _again(arguments, environ)
     try:
+        _check_toolsets(arguments.toolsets)
         way = _http(arguments, environ, query) if arguments.http else _entry(arguments, environ)
         if not (arguments.write or arguments.yes):
             sys.stdout.write(printed(client, way) + "\n")
@@ -93,6 +94,13 @@ def headers(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     found = {} if token is None else {"Authorization": f"Bearer {token}"}
     sys.stdout.write(json.dumps(found) + "\n")
     return 0
+
+
+def _check_toolsets(names: str | None) -> None:
+    """Raises: ClientError, before a client is given what the gateway would refuse."""
+    for name in (names or "").split(","):
+        if name.strip() and name.strip() not in TOOLSETS:
+            raise ClientError(f"no toolset {name!r}; the toolsets are {', '.join(TOOLSETS)}")
 
 
 def _command() -> str:
@@ -162,7 +170,10 @@ def _helper(arguments: argparse.Namespace, environ: Mapping[str, str]) -> str:
 def _say_where(
     client: Client, way: Way, scope: Scope, around: Surroundings, again: Sequence[str]
 ) -> None:
-    say(f"# {client.title}: the above is for {client.place(around, scope)}")
+    try:
+        say(f"# {client.title}: the above is for {client.place(around, scope)}")
+    except ClientError as exc:
+        say(f"# {client.title}: {exc}")
     if (line := client.line(way, scope)) is not None:
         say("# or paste this line:", line)
     say("# or have it written there, beside what the file has:", shlex.join([*again, "--write"]))

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from mcp_bridge import stdio
-from mcp_bridge.clients import files
+from mcp_bridge.catalog import TOOLSETS
+from mcp_bridge.clients import command, files
 from mcp_bridge.clients.client import Entry, Http, Surroundings
 from mcp_bridge.clients.configuration import CLIENTS, planned, printed
 
@@ -321,6 +322,20 @@ def test_two_at_once_both_have_their_way(person: Person) -> None:
     assert json.loads(path.read_text("utf-8")) == expected
     assert len(person.copies(path)) == 8
     assert not [one for one in path.parent.iterdir() if one.name.startswith("..")]
+
+
+def test_a_toolset_that_is_none_is_refused_before_it_is_written(person: Person) -> None:
+    done = person.does("--toolsets", "agents,nope", "config", "codex", "--yes")
+    assert (done.code, "the toolsets are runs, agents" in done.err) == (1, True)
+    assert not person.place("codex").exists()
+    assert set(command.TOOLSETS) == set(TOOLSETS)
+
+
+def test_the_way_may_be_said_before_or_behind_the_client(person: Person) -> None:
+    way = ["--gateway", "http://127.0.0.1:1", "--toolsets", "agents", "--elicit"]
+    before, behind = person.does(*way, "config", "codex"), person.does("config", "codex", *way)
+    assert before == behind
+    assert "--elicit" in before.out
 
 
 # -- by the gateway's URL ------------------------------------------------------------------------
