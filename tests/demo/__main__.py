@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from mcp_bridge.clients.client import NAME, Entry
 from mcp_bridge.clients.configuration import CLIENTS, printed
+from tests.demo.calling import TITLE, call_from_claude
 from tests.demo.flows import Scene, WrongEndError, play
 from tests.demo.scenes import CLAUDE, CODEX, REAL, REMOTE
 from tests.demo.stage import (
@@ -63,6 +64,9 @@ async def _demo(transcript: Transcript, folder: Path, real: bool) -> None:
             if error := await _played(scene, world, transcript):
                 transcript.verdict(False, error)
                 wrong.append(error)
+        if not real and (error := await _called(world, transcript)):
+            transcript.verdict(False, error)
+            wrong.append(error)
         await _log(world, transcript)
         transcript.scene("Stopping: the client, then the gateway with its wrappers")
     transcript.verdict(True, "no process is left behind")
@@ -77,6 +81,17 @@ async def _played(scene: Scene, world: Stage, transcript: Transcript) -> str | N
         return f"{scene.title}: {exc}"
     except TimeoutError:
         return f"{scene.title}: did not end in time"
+    return None
+
+
+async def _called(world: Stage, transcript: Transcript) -> str | None:
+    """The scene in which an agent is the caller; what was wrong with it."""
+    try:
+        await call_from_claude(world, transcript)
+    except WrongEndError as exc:
+        return f"{TITLE}: {exc}"
+    except TimeoutError:
+        return f"{TITLE}: did not end in time"
     return None
 
 

@@ -76,7 +76,7 @@ async def place(folder: Path) -> AsyncGenerator[Place]:
         environment |= {
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
             "A2A_AGENT_SPARE": "false",
-            KEY_NAME: "scripted",
+            KEY_NAME: openai_responses.KEY,
         }
         codex = Path(environment["CODEX_HOME"])
         openai_responses.codex_home(codex, openai.url, key_name=KEY_NAME)

@@ -32,6 +32,7 @@ async def test_the_demo_plays_every_flow_on_every_agent_and_leaves_no_process(
     for backend in ("codex", "claude_code", "remote_a2a"):
         assert text.count(f"{backend}: completed after") == 2
         assert text.count(f"{backend}: cancelled after") == 1
+    assert "claude -p: codex completed it" in text
     assert "no process is left behind" in text
     assert "mcpServers" in text
     assert "[mcp_servers." in text

@@ -38,6 +38,8 @@ def next_act(line: str, answers: Sequence[str]) -> Call | str:
             call = program.send(_read(answer))
     except StopIteration as end:
         return str(end.value)
+    except LookupError as exc:  # else the client would ask again and again
+        return f"{name} does not understand its last answer ({exc!r}): {answers[-1:]}"
     return call
 
 
@@ -153,6 +155,13 @@ def _begin(asked: JsonObject) -> Program:
     return json.encode(outcome)
 
 
+def _tell(asked: JsonObject) -> Program:
+    """As `begin`, told in words."""
+    run = yield Call("spawn_run", asked["job"])
+    outcome = yield from _outcome(run["run_id"])
+    return f"{outcome['backend']} {outcome['status']} it and says: {outcome['said']}"
+
+
 def _find(asked: JsonObject) -> Program:
     """The outcome of the newest run in the folder `cwd`, whoever started it."""
     page = yield Call("list_runs", {"cwd": asked["cwd"], "limit": 1})
@@ -164,5 +173,6 @@ PROGRAMS: Final[Mapping[str, Callable[[JsonObject], Generator[Call, Any, str]]]]
     "delegate": _delegate,
     "oversee": _oversee,
     "begin": _begin,
+    "tell": _tell,
     "find": _find,
 }

@@ -38,6 +38,7 @@ from tests.models.openai_script import (
 
 MODEL = "gpt-5.5"  # has the plain exec_command, apply_patch and update_plan tools
 KEY_NAME = "SCRIPTED_MODEL_KEY"
+KEY = "sk-scripted-model"  # no word of a text: what is told of runs has keys masked
 USAGE: Json = {
     "input_tokens": 1000,
     "input_tokens_details": {"cached_tokens": 200},
@@ -276,7 +277,7 @@ enabled = false
 {tables}
 """
     (folder / "config.toml").write_text(text, encoding="utf-8")
-    return {"CODEX_HOME": str(folder), key_name: "scripted", "A2A_AGENT_PASS_ENV": key_name}
+    return {"CODEX_HOME": str(folder), key_name: KEY, "A2A_AGENT_PASS_ENV": key_name}
 
 
 async def _main(port: int) -> None:
