@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, cast
 
@@ -44,6 +45,13 @@ def seconds(text: str | None) -> float | None:
         raise CommandError(f"{text!r} is no time; say 90s, 15m, 1h30m or 2d", USAGE)
     days, hours, minutes, rest = (float(one or 0) for one in found.groups())
     return ((days * 24 + hours) * 60 + minutes) * 60 + rest
+
+
+def time(text: str | None) -> str | None:
+    """The time so long ago (2h, 3d), in ISO; what is no span goes as it is, for the tool to read."""
+    if text is None or _SPAN.fullmatch(text.strip().lower()) is None:
+        return text
+    return (datetime.now(UTC) - timedelta(seconds=seconds(text) or 0)).isoformat()
 
 
 def pairs(given: Sequence[str] | None, option: str) -> dict[str, str]:

@@ -91,11 +91,15 @@ def _times(run: JsonObject, now: datetime) -> str:
 
 
 def _labels(run: JsonObject) -> list[str]:
-    told = [
-        f"{plain.line(key)}={plain.line(value if isinstance(value, str) else json.encode(value), 200)}"
-        for key, value in as_object(run.get("metadata")).items()
-    ]
-    return [_labelled("labels", ", ".join(told))] if told else []
+    told: list[str] = []
+    for name in ("labels", "metadata"):
+        pairs = [
+            f"{plain.line(key)}={plain.line(value if isinstance(value, str) else json.encode(value), 200)}"
+            for key, value in as_object(run.get(name)).items()
+        ]
+        if pairs:
+            told.append(_labelled(name, ", ".join(pairs)))
+    return told
 
 
 def _outcome(run: JsonObject) -> list[str]:

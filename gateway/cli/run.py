@@ -56,7 +56,7 @@ def run(  # noqa: PLR0913 - each is an option
         str | None, typer.Option(help="Longest time at work: 90s, 15m, 1h30m.")
     ] = None,
     label: Annotated[
-        list[str] | None, typer.Option("--label", "-l", metavar="K=V", help="Kept with the run.")
+        list[str] | None, typer.Option("--label", "-l", metavar="K=V", help="To find it by.")
     ] = None,
     request_key: Annotated[
         str | None, typer.Option(help="Your id of this call: repeated under it, it runs once.")
@@ -86,7 +86,7 @@ def run(  # noqa: PLR0913 - each is an option
         "output_schema": None if schema is None else _schema(schema),
         "session_mode": "new" if session is None else "resume",
         "session_id": session,
-        "metadata": labels or None,
+        "labels": labels or None,
         "request_key": request_key or str(uuid.uuid4()),
         **_agent(agent, settings),
     }

@@ -22,7 +22,7 @@ from gateway.cli.options import CwdOption, HomeOption, JsonOption, LinesOption, 
 from gateway.cli.options import RunArgument as RunName
 from gateway.cli.plain import objects, string
 from gateway.cli.references import BACKENDS, REMOTE, find_run, run_arguments
-from gateway.core.json import JsonObject, as_object
+from gateway.core.json import JsonObject
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,7 +35,9 @@ app.command()(answers.answer)
 
 @app.command("list")
 def list_(  # noqa: PLR0913 - each is an option
-    status: Annotated[str | None, typer.Option("--status", "-s", help="queued, running, …")] = None,
+    status: Annotated[
+        str | None, typer.Option("--status", "-s", help="active, queued, running, …")
+    ] = None,
     agent: Annotated[
         str | None,
         typer.Option("--agent", "-a", help="Agent.", autocompletion=completion.agents),
@@ -45,6 +47,9 @@ def list_(  # noqa: PLR0913 - each is an option
     name: Annotated[str | None, typer.Option(help="Name of the agent in its folder.")] = None,
     parent: Annotated[str | None, typer.Option(help="Run from within which they came.")] = None,
     label: Annotated[list[str] | None, typer.Option("--label", "-l", metavar="K=V")] = None,
+    role: Annotated[str | None, typer.Option(help="planner, worker or reviewer.")] = None,
+    since: Annotated[str | None, typer.Option(help="From then on: 2h, 3d or a time.")] = None,
+    until: Annotated[str | None, typer.Option(help="Before then: 2h, 3d or a time.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Most runs.")] = 20,
     skip: Annotated[int, typer.Option(min=0, help="Runs to leave out first: the next page.")] = 0,
     home: HomeOption = None,
@@ -58,10 +63,14 @@ def list_(  # noqa: PLR0913 - each is an option
         "session_id": session,
         "agent_name": name,
         "parent_run_id": parent,
+        "labels": options.pairs(label, "--label") or None,
+        "role": role,
+        "since": options.time(since),
+        "until": options.time(until),
         "backend": None if agent is None else BACKENDS.get(agent, REMOTE),
     }
     link = Link(home, start=not no_start)
-    found = _matching(link.runs(**filters), agent, options.pairs(label, "--label"))
+    found = _of_agent(link.runs(**filters), agent)
     page = list(islice(found, skip, skip + limit + 1))
     shown, more = page[:limit], len(page) > limit
     if as_json:
@@ -77,14 +86,10 @@ def list_(  # noqa: PLR0913 - each is an option
         screen.err().say(f"more: --skip {skip + limit}")
 
 
-def _matching(
-    runs: Iterator[JsonObject], agent: str | None, labels: dict[str, str]
-) -> Iterator[JsonObject]:
-    """What the tool's own filters do not tell apart."""
+def _of_agent(runs: Iterator[JsonObject], agent: str | None) -> Iterator[JsonObject]:
+    """The runs of an agent; the tool's own filter knows its backend alone."""
     for run in runs:
-        known = as_object(run.get("metadata"))
-        right = agent in (None, REMOTE) or agent in BACKENDS or portrait.agent_of(run) == agent
-        if right and labels.items() <= known.items():
+        if agent in (None, REMOTE) or agent in BACKENDS or portrait.agent_of(run) == agent:
             yield run
 
 

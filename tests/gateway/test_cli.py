@@ -116,9 +116,18 @@ async def test_settings_labels_name_and_folder_reach_the_run(shell: Desk, tmp_pa
     )
     run = (await shell.do("runs", "show", run_id, "--json")).json
     assert (run["cwd"], run["role"], run["agent_name"]) == (str(tmp_path), "reviewer", "grace")
-    assert run["metadata"] == {"ticket": "A-1", "by": "me"}
+    assert run["labels"] == {"ticket": "A-1", "by": "me"}
     listed = await shell.do("runs", "list", "--label", "ticket=A-1", "--json")
     assert [one["run_id"] for one in listed.json["runs"]] == [run_id]
+    for filters, found in (
+        (("--since", "1h", "--role", "reviewer", "-s", "active"), [run_id]),
+        (("--until", "1h"), []),
+        (("--label", "ticket=A-1", "--label", "by=you"), []),
+    ):
+        listed = await shell.do("runs", "list", *filters, "--json")
+        assert [one["run_id"] for one in listed.json["runs"]] == found
+    wrong = await shell.do("runs", "list", "--since", "yesterday")
+    assert (wrong.code, "give a time such as" in wrong.err) == (1, True)
     listed = await shell.do(
         "runs", "list", "--cwd", str(tmp_path), "--name", "grace", "-s", "running"
     )

@@ -195,7 +195,8 @@ RUN: JsonObject = {
     "started_at": "2026-11-22T11:58:00Z",
     "updated_at": "2026-11-22T11:59:00Z",
     "cwd": "/w",
-    "metadata": {"ticket": "A-1"},
+    "labels": {"ticket": "A-1"},
+    "metadata": {"from": "me"},
     "remote_ref": {"agent_name": "far", "agent_url": "http://far", "task_id": None},
     "queue_place": 2,
     "pending": [
@@ -233,6 +234,7 @@ def test_a_waiting_run_shows_what_it_asks_and_the_command_that_answers() -> None
     assert "  until 2026-11-22T12:10:00Z, then: deny" in shown
     assert f"answer with: a2a-gateway runs answer {RUN['run_id']} --option allow" in shown
     assert "labels    ticket=A-1" in shown
+    assert "metadata  from=me" in shown
 
 
 def test_several_questions_are_answered_by_id() -> None:
@@ -286,7 +288,13 @@ def test_a_record_of_hostile_texts_is_shown_in_safe_lines() -> None:
     texts = dict.fromkeys(
         ("run_id", "status", "agent_name", "role", "cwd", "summary", "started_at"), HOSTILE
     )
-    run: JsonObject = {**RUN, **texts, "metadata": {HOSTILE: HOSTILE}, "pending": [request | more]}
+    run: JsonObject = {
+        **RUN,
+        **texts,
+        "metadata": {HOSTILE: HOSTILE},
+        "labels": {HOSTILE: HOSTILE},
+        "pending": [request | more],
+    }
     run["remote_ref"] = {"agent_name": HOSTILE, "agent_url": HOSTILE}
     run["error"], run["result"] = {"message": HOSTILE}, {"final_response": HOSTILE}
     shown = "\n".join([*portrait.whole(run, NOW), *portrait.row(run, NOW)])
