@@ -41,6 +41,8 @@ async def _asks(there: Place, project: Path) -> tuple[JsonObject, list[str]]:
 @pytest.mark.promise("elicit.left")
 async def test_claude_code_asks_its_person_and_else_its_model(tmp_path: Path) -> None:
     async with place(tmp_path / "place") as there:
+        # Claude Code speaks the handshake's era, which cannot ask, where it waits 2 s for an answer.
+        await there.gateway()
         outcome, told = await _asks(there, _made(tmp_path / "nobody"))
         assert outcome["asked"] == ["question"], "the model was asked"
         assert "blue" in outcome["said"]
