@@ -4,12 +4,14 @@ import json
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mcp_bridge.clients.errors import ClientError
 from mcp_bridge.clients.jsonc import Dialect, dumped, edited, read
 
+# Other work on the machine says nothing about what is tested.
+calmly = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 PLAIN = Dialect()
 FREE = Dialect(comments=True, trailing_commas=True)
 ENTRY = {"command": "/opt/my tools/ü", "args": ["--x", 'a"b//c,}'], "alwaysLoad": True}
@@ -71,6 +73,7 @@ dialects = st.sampled_from([PLAIN, Dialect(comments=True), FREE])
 newlines = st.sampled_from(["\n", "\r\n"])
 
 
+@calmly
 @given(st.data(), documents, servers | st.none(), dialects, newlines)
 def test_a_new_entry_is_nothing_but_an_insertion(
     data: st.DataObject,
@@ -91,6 +94,7 @@ def test_a_new_entry_is_nothing_but_an_insertion(
     assert edited(result, dialect, wanted) == result
 
 
+@calmly
 @given(st.data(), documents, servers, values, dialects, newlines)
 def test_an_entry_that_is_replaced_leaves_all_around_it(
     data: st.DataObject,

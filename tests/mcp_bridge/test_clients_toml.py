@@ -4,12 +4,14 @@ import tomllib
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mcp_bridge.clients.errors import ClientError
 from mcp_bridge.clients.toml import edited, read, replaced, table_text, value_text
 
+# Other work on the machine says nothing about what is tested.
+calmly = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 PATH = ("mcp_servers", "a2a-gateway")
 WANTED = {"command": '/opt/my "tools"/ü\\', "args": ["--x", "a]#b"], "required": True}
 HEADER = "[mcp_servers.a2a-gateway]"
@@ -58,6 +60,7 @@ def _with(text: str, wanted: dict[str, Any]) -> dict[str, Any]:
     return {**document, "mcp_servers": servers}
 
 
+@calmly
 @given(surroundings(), st.booleans())
 def test_a_new_table_is_put_behind_all_that_is_there(around: tuple[str, str], ended: bool) -> None:
     text = "".join(around)
@@ -68,6 +71,7 @@ def test_a_new_table_is_put_behind_all_that_is_there(around: tuple[str, str], en
     assert edited(result, PATH, WANTED) == result
 
 
+@calmly
 @given(surroundings(), st.sampled_from(OURS))
 def test_a_table_that_is_changed_leaves_all_around_it(around: tuple[str, str], ours: str) -> None:
     ahead, behind = around
@@ -80,6 +84,7 @@ def test_a_table_that_is_changed_leaves_all_around_it(around: tuple[str, str], o
         assert (comment in result) == (comment in text)
 
 
+@calmly
 @given(surroundings(), st.sampled_from(OURS))
 def test_a_table_of_another_kind_is_replaced_where_it_is(
     around: tuple[str, str], ours: str
@@ -147,6 +152,7 @@ values = st.recursive(
 )
 
 
+@calmly
 @given(st.dictionaries(st.text(), values, max_size=4), st.text(min_size=1))
 def test_what_is_written_is_what_is_read(table: dict[str, Any], name: str) -> None:
     assert tomllib.loads(table_text(("servers", name), table)) == {"servers": {name: table}}
