@@ -52,6 +52,11 @@ class Place:
     openai: openai_responses.Endpoint
     anthropic: anthropic_messages.Endpoint
 
+    def plain_codex(self) -> None:
+        """A configuration of Codex that knows its model and no MCP server."""
+        folder = Path(self.environment["CODEX_HOME"])
+        openai_responses.codex_home(folder, self.openai.url, key_name=KEY_NAME)
+
     async def gateway(self) -> None:
         """One runs from now on: the relay starts it for who greets it, when there is none."""
         command, hello = [str(BIN / "a2a-mcp-bridge")], json.encode(HELLO).encode() + b"\n"
@@ -78,9 +83,8 @@ async def place(folder: Path) -> AsyncGenerator[Place]:
             "A2A_AGENT_SPARE": "false",
             KEY_NAME: openai_responses.KEY,
         }
-        codex = Path(environment["CODEX_HOME"])
-        openai_responses.codex_home(codex, openai.url, key_name=KEY_NAME)
         made = Place(folder=folder, environment=environment, openai=openai, anthropic=anthropic)
+        made.plain_codex()
         try:
             yield made
         finally:
@@ -110,27 +114,52 @@ class Caller:
     place: Place
     project: Path
 
+    async def install(self) -> None:
+        """The one line of the manual: the client's own file knows the relay from now on."""
+        self._forget()
+        await self._config("--yes")
+
     async def configure(self, *arguments: str) -> None:
         """Paste what `a2a-mcp-bridge config` prints for this client."""
-        command = [str(BIN / "a2a-mcp-bridge"), "config", self.kind, *arguments]
-        printed = await anyio.run_process(command, env=self.place.environment, stderr=None)
-        self.paste(printed.stdout.decode())
-
-    def paste(self, configuration: str) -> None:
+        self._forget()
+        printed = await self._config(*arguments)
         if self.kind == "claude":
-            self._mcp_json.write_text(configuration, encoding="utf-8")
+            self._mcp_json.write_text(printed, encoding="utf-8")
         else:
-            folder, url = Path(self.place.environment["CODEX_HOME"]), self.place.openai.url
-            openai_responses.codex_home(folder, url, tables=configuration, key_name=KEY_NAME)
+            with self._config_toml.open("a", encoding="utf-8") as file:
+                file.write(printed)
+
+    async def _config(self, *arguments: str) -> str:
+        command = [str(BIN / "a2a-mcp-bridge"), "config", self.kind, *arguments]
+        done = await anyio.run_process(
+            command, env=self.place.environment, stderr=subprocess.DEVNULL
+        )
+        return done.stdout.decode()
+
+    def _forget(self) -> None:
+        if self.kind == "claude":
+            self._claude_json.unlink(missing_ok=True)
+        else:
+            self.place.plain_codex()
 
     @property
     def _mcp_json(self) -> Path:
-        return self.project / ".mcp.json"
+        return self.project / "mcp.json"
+
+    @property
+    def _claude_json(self) -> Path:
+        return Path(self.place.environment["CLAUDE_CONFIG_DIR"]) / ".claude.json"
+
+    @property
+    def _config_toml(self) -> Path:
+        return Path(self.place.environment["CODEX_HOME"]) / "config.toml"
 
     def _command(self, prompt: str) -> list[str]:
         if self.kind == "codex":
             return [str(codex_program()), "exec", "--skip-git-repo-check", prompt]
-        servers = ["--mcp-config", str(self._mcp_json), "--strict-mcp-config"]
+        servers = list[str]()  # installed: it finds them
+        if self._mcp_json.exists():
+            servers = ["--mcp-config", str(self._mcp_json), "--strict-mcp-config"]
         allowed = ["--allowedTools", "mcp__a2a-gateway"]
         return [str(bundled_cli()), "-p", *servers, *allowed, "--", prompt]
 

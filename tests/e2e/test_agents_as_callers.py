@@ -97,7 +97,7 @@ async def test_a_client_that_knows_the_relay_alone_has_agents_work_for_it(
 ) -> None:
     await here.no_gateway()
     caller = Caller(kind, here, tmp_path)
-    await caller.configure()
+    await caller.install()
     await delegates(caller)
     the_tools_stand_in_the_first_request(caller)
     await oversees(caller)
