@@ -19,6 +19,7 @@ from gateway.core.store.log import RunLog
 from gateway.core.store.mail import KEPT_CHARS, KEPT_MAX, Letter, LetterPage
 from gateway.core.store.migrations.revision import HEAD, revision
 from gateway.core.store.open import alembic_config
+from gateway.core.store.retention import EVENTS_BATCH, Swept, sweep_older
 from gateway.core.store.schema import mail, mailboxes
 from tests.contract.engines import KINDS, Database, Kind, empty_database
 from tests.contract.runs import DONE, a_run, a_session, a_writer
@@ -194,6 +195,27 @@ async def test_mail_goes_with_its_session(database: Database) -> None:
                 lambda c, table=table: c.scalars(sa.select(table.c.session_id)).all()
             )
             assert left == ["d"]
+
+
+async def test_a_full_mailbox_goes_batch_by_batch(database: Database) -> None:
+    # One delete of a session took all of its messages, and held the writer up for as long.
+    async with opened(database, "c", "d") as log:
+        for n in range(2 * EVENTS_BATCH + 50):
+            await log.mail.send(a_letter(str(n)))
+        for name in ("c", "d"):
+            writer = a_writer(log, a_run(name))
+            await writer.emit(RunStarted(), DONE)
+            await writer.flush()
+
+        def operation(connection: sa.Connection) -> Swept:
+            return sweep_older(connection, 10**15)
+
+        left: list[int] = []
+        while (await log.let_go(operation)).anything:
+            left.append(len((await log.mail.fetch("c", 0, 1000)).letters))
+        assert left == [EVENTS_BATCH + 50, 50, 0]
+        assert await log.session("c") is None
+        assert await log.session("d") is None
 
 
 # -- waiting -------------------------------------------------------------------------------------

@@ -90,7 +90,7 @@ def put_letter(connection: sa.Connection, letter: Letter) -> Letter:
         )
     )
     if box.last_seq - box.first_seq >= KEPT_MAX or box.chars > KEPT_CHARS:
-        _drop_oldest(connection, letter.to_session_id, box)
+        _make_room(connection, letter.to_session_id, box)
     return replace(letter, seq=box.last_seq)
 
 
@@ -112,6 +112,34 @@ def read_letters(
     )
 
 
+def kept_letters(connection: sa.Connection, of: sa.Select[Any]) -> dict[str, int]:
+    """How many letters the mailboxes of these sessions keep."""
+    number = (mailboxes.c.last_seq - mailboxes.c.first_seq + 1).label("number")
+    found = connection.execute(
+        sa.select(mailboxes.c.session_id, number).where(mailboxes.c.session_id.in_(of))
+    )
+    return {row.session_id: row.number for row in found}
+
+
+def drop_oldest(connection: sa.Connection, session_id: str, number: int) -> None:
+    """Let go of the `number` oldest letters of a session."""
+    first = sa.select(mailboxes.c.first_seq).where(mailboxes.c.session_id == session_id)
+    seq = connection.scalar(first)
+    if seq is not None:
+        _drop_before(connection, session_id, seq + number)
+
+
+def _drop_before(connection: sa.Connection, session_id: str, first: int) -> None:
+    gone = sa.and_(mail.c.session_id == session_id, mail.c.seq < first)
+    size = connection.scalar(sa.select(sa.func.sum(sa.func.length(mail.c.data))).where(gone)) or 0
+    connection.execute(sa.delete(mail).where(gone))
+    connection.execute(
+        sa.update(mailboxes)
+        .where(mailboxes.c.session_id == session_id)
+        .values(first_seq=first, chars=mailboxes.c.chars - size)
+    )
+
+
 def _numbered(connection: sa.Connection, session_id: str, size: int) -> Any:
     """The mailbox with one more number given. Its row is locked until the commit, so numbers are
     given in the order of commits."""
@@ -124,7 +152,7 @@ def _numbered(connection: sa.Connection, session_id: str, size: int) -> Any:
     ).one()
 
 
-def _drop_oldest(connection: sa.Connection, session_id: str, box: Any) -> None:
+def _make_room(connection: sa.Connection, session_id: str, box: Any) -> None:
     """Down to what is kept; the newest stays, however large it is."""
     mine = mail.c.session_id == session_id
     oldest = sa.select(mail.c.seq, sa.func.length(mail.c.data)).where(mine).order_by(mail.c.seq)
@@ -133,12 +161,7 @@ def _drop_oldest(connection: sa.Connection, session_id: str, box: Any) -> None:
         if seq == box.last_seq or (box.last_seq - seq < KEPT_MAX and chars <= KEPT_CHARS):
             break
         first, chars = seq + 1, chars - size
-    connection.execute(sa.delete(mail).where(mine, mail.c.seq < first))
-    connection.execute(
-        sa.update(mailboxes)
-        .where(mailboxes.c.session_id == session_id)
-        .values(first_seq=first, chars=chars)
-    )
+    _drop_before(connection, session_id, first)
 
 
 def _key_of(letter: Letter) -> str | None:

@@ -5,23 +5,26 @@ holds up no append for long; the caller comes again while there is more. A run t
 is never touched, and a session goes with its last run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from gateway.core.store.dialect import insert
-from gateway.core.store.schema import chunks, events, facts, runs, sessions
+from gateway.core.store.mail import drop_oldest, kept_letters
+from gateway.core.store.schema import chunks, events, facts, mail, runs, sessions
 
 # A batch takes the writer 3 ms (99 % below 5) in a store of 100,000 runs, and one of payloads 5 to 12;
 # a single event of 10 MB is taken whole, in 35 ms.
 RUNS_BATCH: Final = 20  # runs of one batch
-EVENTS_BATCH: Final = 200  # event rows of one batch
+EVENTS_BATCH: Final = 200  # rows of one batch: events, and messages of sessions that go
 CHUNKS_BATCH: Final = 16  # payload rows of 64 KB of one batch
 RECORD_BYTES: Final = 2000  # of a run without events, with its keys in the indexes
 EMPTIED_KEY: Final = "emptied_until"  # in facts: completed_at of the newest run without events
 
+NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 _ENDED: Final = runs.c.completed_at.is_not(None)
 _OLDEST: Final = (
     sa.select(runs.c.id, runs.c.context_id, runs.c.completed_at, runs.c.first_seq, runs.c.last_seq)
@@ -84,7 +87,7 @@ def sweep_oldest(connection: sa.Connection) -> Swept:
 
 def stored_bytes(connection: sa.Connection) -> int:
     """What the database takes, about. SQLite: its pages in use, free ones within the file left
-    out. PostgreSQL: the data of events and payloads, as what is dead there is no file's size."""
+    out. PostgreSQL: the data of events, payloads and mail, as what is dead there is no file's size."""
     if connection.dialect.name == "sqlite":
         pages, free, size = (
             connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
@@ -93,7 +96,7 @@ def stored_bytes(connection: sa.Connection) -> int:
         return (pages - free) * size
     return sum(
         connection.scalar(sa.select(sa.func.sum(sa.func.octet_length(table.c.data)))) or 0
-        for table in (events, chunks)
+        for table in (events, chunks, mail)
     )
 
 
@@ -104,9 +107,14 @@ def _let_go(connection: sa.Connection, oldest: Sequence[Any]) -> Swept:
     """Delete the first of `oldest`, with all that is theirs."""
     if not oldest:
         return Swept()
-    whole = _fitting(connection, oldest)
+    letters = _letters_of(connection, oldest)
+    whole = _fitting(connection, oldest, letters)
     if not whole:
-        return _shorten(connection, oldest[0])
+        first = oldest[0]
+        if letters.get(first.context_id, 0) > EVENTS_BATCH:
+            drop_oldest(connection, first.context_id, EVENTS_BATCH)
+            return Swept(emptied=(first.id,))
+        return _shorten(connection, first)
     ids = [run.id for run in whole]
     freed = _length(connection, events.c.run_id.in_(ids), chunks.c.run_id.in_(ids))
     connection.execute(sa.delete(runs).where(runs.c.id.in_(ids), _ENDED))
@@ -116,8 +124,22 @@ def _let_go(connection: sa.Connection, oldest: Sequence[Any]) -> Swept:
     return Swept(deleted=tuple(ids), freed=freed + RECORD_BYTES * len(ids))
 
 
-def _fitting(connection: sa.Connection, oldest: Sequence[Any]) -> list[Any]:
-    """The first of `oldest` whose events and payloads together are no more than a batch."""
+def _letters_of(connection: sa.Connection, oldest: Sequence[Any]) -> dict[str, int]:
+    """How many messages go with the sessions that may go with `oldest`, by session."""
+    others = sa.exists().where(
+        runs.c.context_id == sessions.c.id, runs.c.id.not_in([run.id for run in oldest])
+    )
+    going = sa.select(sessions.c.id).where(
+        sessions.c.id.in_({run.context_id for run in oldest}), ~others
+    )
+    return kept_letters(connection, going)
+
+
+def _fitting(
+    connection: sa.Connection, oldest: Sequence[Any], letters: Mapping[str, int] = NOTHING
+) -> list[Any]:
+    """The first of `oldest` whose events and payloads, and the `letters` of their sessions, are
+    together no more than a batch."""
     found = connection.execute(
         sa.select(chunks.c.run_id, sa.func.count())
         .where(chunks.c.run_id.in_([run.id for run in oldest]))
@@ -125,9 +147,13 @@ def _fitting(connection: sa.Connection, oldest: Sequence[Any]) -> list[Any]:
     )
     pieces = {row[0]: row[1] for row in found}
     fitting: list[Any] = []
+    counted: set[str] = set()
     rows_left, pieces_left = EVENTS_BATCH, CHUNKS_BATCH
     for run in oldest:
         rows_left -= run.last_seq - run.first_seq + 1
+        if run.context_id not in counted:
+            counted.add(run.context_id)
+            rows_left -= letters.get(run.context_id, 0)
         pieces_left -= pieces.get(run.id, 0)
         if rows_left < 0 or pieces_left < 0:
             break
