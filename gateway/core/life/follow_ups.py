@@ -6,7 +6,7 @@ answer is recorded before the agent gets it.
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from gateway.core.answers import AnswerError, names_requests, read_answers
 from gateway.core.errors import AnswerRefusedError, NotSteerableError, RunEndedError
@@ -22,6 +22,8 @@ from gateway.core.store.log import RunLog
 
 # What a follow-up did; `attached`: its key says that it was done before.
 Did: TypeAlias = Literal["attached", "answered", "steered", "resumed"]
+
+_LOOK: Final = "poll_events (GetTask) shows how the run goes on"
 
 
 class FollowUps:
@@ -82,8 +84,10 @@ class FollowUps:
             return read_answers(message, self._writer.run.pending)
         except AnswerError as exc:
             answered = exc.request_id is not None and await self._was_answered(exc.request_id)
-            code = "already_answered" if answered else exc.code
-            raise AnswerRefusedError(code, str(exc)) from exc
+            if answered:
+                text = f"request {exc.request_id!r} was already answered; this answer is dropped"
+                raise AnswerRefusedError("already_answered", f"{text}; {_LOOK}") from exc
+            raise AnswerRefusedError(exc.code, f"{exc}; {_LOOK}") from exc
 
     async def _was_answered(self, request_id: str) -> bool:
         """By this process, by one before it, or at the agent's own server."""
