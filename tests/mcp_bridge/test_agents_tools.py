@@ -9,6 +9,7 @@ import pytest
 from gateway.core import json
 from gateway.core.events import RunCompleted
 from gateway.core.json import JsonObject
+from mcp_bridge.agents import fetch_agent_messages as fetching
 from mcp_bridge.agents.fetch_agent_messages import (
     FetchAgentMessages,
     fetch_agent_messages,
@@ -17,7 +18,7 @@ from mcp_bridge.agents.list_agents import ListAgents, list_agents
 from mcp_bridge.agents.results import MessagesPage
 from mcp_bridge.agents.send_agent_message import SendAgentMessage, send_agent_message
 from mcp_bridge.agents.toolset import AGENTS_TOOLSET
-from mcp_bridge.tool import Call
+from mcp_bridge.tool import Beat, Call
 from tests.core.puppet import ME
 from tests.mcp_bridge.house import PATIENCE_S, WAYS, House, Way, house
 
@@ -49,19 +50,14 @@ async def one(tmp_path: Path) -> AsyncGenerator[House]:
         yield made
 
 
-def within(caller: House, run_id: str | None) -> Call:
+async def silent(waited: float, most: float, text: str) -> None:
+    del waited, most, text
+
+
+def within(caller: House, run_id: str | None, beat: Beat = silent) -> Call:
     """A call from within a run, as the server makes one of the relay's header."""
-
-    async def beat(waited: float, most: float, text: str) -> None:
-        del waited, most, text
-
-    return Call(
-        tasks=caller.puppets.tasks,
-        backends=caller.agents,
-        principal=ME,
-        beat=beat,
-        within=run_id,
-    )
+    tasks, backends = caller.puppets.tasks, caller.agents
+    return Call(tasks=tasks, backends=backends, principal=ME, beat=beat, within=run_id)
 
 
 # -- what is published -----------------------------------------------------------------------------
@@ -159,6 +155,43 @@ async def test_a_wait_for_nothing_ends_in_time(one: House) -> None:
     await one.begin(nickname="ann")
     page = await one.call("fetch_agent_messages", agent_name="ann", wait_ms=50)
     assert page["messages"] == []
+
+
+async def test_a_waiting_fetch_says_that_it_waits(
+    one: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "BEAT_S", 0.01)
+    await one.begin(nickname="ann")
+    beats: list[tuple[float, str]] = []
+
+    async def beat(waited: float, most: float, text: str) -> None:
+        beats.append((waited, text))
+        assert most == 30
+        if len(beats) == 3:
+            await one.call("send_agent_message", to_agent_name="ann", text="at last")
+
+    asked = FetchAgentMessages(agent_name="ann", wait_ms=30_000)
+    with anyio.fail_after(PATIENCE_S):
+        page = await fetch_agent_messages(within(one, None, beat), asked)
+    assert len(page["messages"]) == 1
+    waits = [waited for waited, _ in beats]
+    assert waits == sorted(waits)
+    assert beats[0][1] == "no message for ann yet"
+
+
+async def test_a_fetch_that_is_cancelled_leaves_nobody_waiting(one: House) -> None:
+    await one.begin(nickname="ann")
+    mail = one.puppets.tasks.log.mail
+    with anyio.fail_after(PATIENCE_S):
+        async with anyio.create_task_group() as group:
+            asked: JsonObject = {"agent_name": "ann", "wait_ms": 30_000}
+            group.start_soon(one.client.call_tool, "fetch_agent_messages", asked)
+            while not mail.listening:
+                await anyio.lowlevel.checkpoint()
+            group.cancel_scope.cancel()
+        while mail.listening:
+            await anyio.lowlevel.checkpoint()
+    await one.call("send_agent_message", to_agent_name="ann", text="hello")
 
 
 async def test_who_waits_is_told_that_nothing_came_when_the_server_stops(one: House) -> None:
