@@ -112,8 +112,10 @@ def _token_file(arguments: argparse.Namespace) -> Path | None:
 
 
 def _home(environ: Mapping[str, str]) -> str | None:
-    home = environ.get(HOME_VARIABLE)
-    return None if not home else str(Path(home).expanduser().absolute())
+    """The gateway's home, where a variable says it: a client that is started from a desktop does
+    not have it."""
+    named = environ.get(HOME_VARIABLE) or environ.get("XDG_STATE_HOME")
+    return str(state_home(environ)) if named else None
 
 
 def _at_gateway(arguments: argparse.Namespace) -> list[str]:
@@ -201,7 +203,10 @@ def _say_of_way(
             f"#   {NAME} serve --port {port}      (or {PORT_VARIABLE}={port} where it is started)",
         )
     if arguments.gateway is None:
-        say("# A client does not start a gateway that it reaches by URL: have it run before.")
+        fails = "fails without it" if client.server(way).get("required") else "has no tools then"
+        say(
+            f"# {client.title} starts no gateway that it reaches by URL, and {fails}: run it before."
+        )
 
 
 def _say_of_token(client: Client, way: Http, file: Path) -> None:

@@ -13,7 +13,7 @@ from mcp import MCPError
 from rich.console import Console
 from rich.markup import escape
 
-from mcp_bridge.clients.client import NAME, Entry
+from mcp_bridge.clients.client import Entry
 from mcp_bridge.clients.configuration import CLIENTS, printed
 from tests.demo.calling import TITLE, call_from_claude
 from tests.demo.flows import Scene, WrongEndError, play
@@ -105,10 +105,11 @@ async def _log(world: Stage, transcript: Transcript) -> None:
 def _outlook(transcript: Transcript) -> None:
     transcript.scene("Use it from your own agent")
     entry = Entry(COMMAND, [], {})
-    shell = f"claude mcp add --scope user {NAME} -- {COMMAND}"
-    transcript.paste("Claude Code, one command", shell)
+    for client in (CLIENTS["claude"], CLIENTS["codex"]):
+        line = f"{COMMAND} config {client.name} --write"
+        transcript.paste(f"{client.title}, one command, which asks before it writes", line)
     transcript.paste("Claude Code, or .mcp.json in a project", printed(CLIENTS["claude"], entry))
-    transcript.paste("Codex, ~/.codex/config.toml", printed(CLIENTS["codex"], entry))
+    transcript.paste("Codex, or ~/.codex/config.toml", printed(CLIENTS["codex"], entry))
     transcript.panel("What to do next", NEXT)
 
 

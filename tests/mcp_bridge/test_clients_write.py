@@ -147,6 +147,17 @@ def test_codex_keeps_variables_that_were_added_to_those_handed_on() -> None:
     assert planned(CLIENTS["codex"], Entry(COMMAND, [], {}), text).text.count("GEMINI_API_KEY") == 1
 
 
+def test_the_gateway_is_the_one_of_the_persons_shell_wherever_the_client_is_started(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A client started from a desktop has none of the shell's variables: it would find another home,
+    # and start another gateway there.
+    monkeypatch.setenv("XDG_STATE_HOME", str(person.home / "state"))
+    assert person.does("config", "vscode", "--yes").code == 0
+    home = str(person.home / "state" / "a2a-gateway")
+    assert entry_of("vscode", person.place("vscode"))["env"] == {"A2A_GATEWAY_HOME": home}
+
+
 def test_a_file_keeps_its_mode_its_mark_and_the_link_that_leads_to_it(person: Person) -> None:
     dotfiles = person.home / "dotfiles"
     dotfiles.mkdir()
