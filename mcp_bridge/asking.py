@@ -2,8 +2,8 @@
 
 Knows no HTTP. It takes protocol 2026-07-28, in which a result may ask and the client calls again
 with what was said. A client of the handshake era would have to be asked by a request of ours, for
-whose answer a stateless server has no place: its agent reads `pending` and answers by
-continue_run, as every agent does whose client has no person.
+whose answer a stateless server has no place: over stdio the relay asks it in our stead, over HTTP
+its agent reads `pending` and answers by continue_run, as every agent does whose client has nobody.
 
 Nothing is sealed and little is remembered: what comes back is checked as continue_run checks it,
 so a gateway that started anew meanwhile takes it too.

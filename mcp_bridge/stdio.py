@@ -35,7 +35,8 @@ def main(argv: Sequence[str] | None = None, command: Sequence[str] | None = None
         return clients.configure(arguments, environ, _query(arguments))
     gateway = Gateway(environ, url=arguments.gateway, token_file=token_file, command=command)
     with suppress(KeyboardInterrupt):
-        relay = Relay(gateway, sys.stdout.buffer, within(environ), _query(arguments))
+        query, elicit = _query(arguments), arguments.elicit
+        relay = Relay(gateway, sys.stdout.buffer, within(environ), query, elicit=elicit)
         relay.serve(sys.stdin.buffer)
     os._exit(0)  # calls under way have no reader any more; their threads need no farewell
 

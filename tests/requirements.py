@@ -48,6 +48,7 @@ PROMISES: Final[Mapping[str, str]] = {
     "resource.absent": "What is not there, or another's, is not found by the code of the era.",
     "elicit.answer": "A person who is asked answers the run, and the poll goes on.",
     "elicit.left": "What a person declines stays pending for the agent, and is not asked again.",
+    "elicit.relay": "Through the relay a person is asked in both eras, by what each of them knows.",
     "elicit.absent": "Who cannot be asked, or did not want to, gets the page as it is.",
     "endpoint.line": "What is no message is refused at /mcp in one line, in both eras.",
     "endpoint.stream": "Nothing at /mcp can be listened to; no open stream holds the gateway.",

@@ -22,6 +22,7 @@ from mcp_bridge.relaying.exchange import (
     Handshake,
     as_object,
 )
+from mcp_bridge.relaying.person import Person
 from mcp_bridge.within import Within, nowhere
 
 FAREWELL_S: Final = 1.0  # what a closed stdin leaves to calls that are under way
@@ -36,10 +37,16 @@ class Relay:
     """One client's side of the gateway."""
 
     def __init__(
-        self, gateway: Gateway, out: BinaryIO, within: Within = nowhere, query: str = ""
+        self,
+        gateway: Gateway,
+        out: BinaryIO,
+        within: Within = nowhere,
+        query: str = "",
+        *,
+        elicit: bool = False,
     ) -> None:
         """`within` tells from within which run the client asks, if any; `query` holds what it asks
-        of the gateway's MCP side."""
+        of the gateway's MCP side. `elicit`: a client of the handshake's era asks its person too."""
         self._gateway = gateway
         self._query = query
         self._out = out
@@ -47,6 +54,7 @@ class Relay:
         self._calls: dict[RequestId, Exchange] = {}
         self._changed = threading.Condition()
         self._handshake = Handshake(within)
+        self._person = Person(self._write) if elicit else None
 
     def serve(self, lines: Iterable[bytes]) -> None:
         """Relay until the client closes its end."""
@@ -72,12 +80,16 @@ class Relay:
             self._send(line, message)
         elif not ("result" in message or "error" in message):
             self._error(None, INVALID_REQUEST, "send one JSON-RPC message a line, no batches")
-        # Answers end here: the gateway asks its clients nothing.
+        elif self._person is not None:
+            self._person.take(message)
 
     def _send(self, line: bytes, message: dict[str, Any]) -> None:
-        headers = self._handshake.headers(message)
-        silence_s = HELLO_S if message["method"] in HELLOS else SILENCE_S
-        exchange = Exchange(self._gateway, line, headers, self._query, silence_s=silence_s)
+        asking = None
+        if self._person is not None:
+            if message["method"] == "initialize":
+                self._person.greeted(message)
+            asking = self._person.newer(message)
+        exchange = self._exchange(line, message) if asking is None else self._again(asking)
         request_id = message.get("id")
         if request_id is None:
             _in_background(lambda: self._notify(exchange))
@@ -89,7 +101,20 @@ class Relay:
             if message["method"] == "initialize":
                 self._call(request_id, exchange, first=True)  # what follows needs its version
             else:
-                _in_background(lambda: self._call(request_id, exchange))
+                _in_background(lambda: self._call(request_id, exchange, asking=asking))
+
+    def _exchange(self, line: bytes, message: dict[str, Any]) -> Exchange:
+        silence_s = HELLO_S if message["method"] in HELLOS else SILENCE_S
+        return Exchange(
+            self._gateway,
+            line,
+            self._handshake.headers(message),
+            self._query,
+            silence_s=silence_s,
+        )
+
+    def _again(self, message: dict[str, Any]) -> Exchange:
+        return self._exchange(json.dumps(message).encode(), message)
 
     def _cancel(self, request_id: object) -> None:
         with self._changed:
@@ -97,9 +122,18 @@ class Relay:
         if exchange is not None:
             exchange.cancel()
 
-    def _call(self, request_id: RequestId, exchange: Exchange, *, first: bool = False) -> None:
+    def _call(
+        self,
+        request_id: RequestId,
+        exchange: Exchange,
+        *,
+        first: bool = False,
+        asking: dict[str, Any] | None = None,
+    ) -> None:
+        """`asking`: the call, where what comes back may ask the person."""
         try:
-            if not self._answer(request_id, exchange, first=first) and not exchange.cancelled:
+            done = self._answer(request_id, exchange, first=first, asking=asking)
+            if not done and not exchange.cancelled:
                 self._error(request_id, NO_ANSWER, WENT_AWAY)
         except ExchangeError as exc:
             if not exchange.cancelled:
@@ -110,7 +144,14 @@ class Relay:
                     del self._calls[request_id]
                 self._changed.notify_all()
 
-    def _answer(self, request_id: RequestId, exchange: Exchange, *, first: bool) -> bool:
+    def _answer(
+        self,
+        request_id: RequestId,
+        exchange: Exchange,
+        *,
+        first: bool = False,
+        asking: dict[str, Any] | None = None,
+    ) -> bool:
         """Relay what comes until the answer itself; whether it came."""
         for item in exchange.items():
             message = as_object(item)
@@ -122,10 +163,35 @@ class Relay:
             if first:
                 self._handshake.session = exchange.session
                 self._handshake.version = as_object(message.get("result")).get("protocolVersion")
+            result = as_object(message.get("result"))
+            if asking is not None and result.get("resultType") == "input_required":
+                return self._ask(request_id, exchange, asking, result)
             same = message.get("id") == request_id  # else it was refused before its id was read
             self._write(item if same else json.dumps({**message, "id": request_id}).encode())
             return True
         return False
+
+    def _ask(
+        self,
+        request_id: RequestId,
+        exchange: Exchange,
+        asking: dict[str, Any],
+        result: dict[str, Any],
+    ) -> bool:
+        """Put to the person what the result asks, and call again with what they say."""
+        person = cast("Person", self._person)
+        asking = person.answer(asking, result, lambda: exchange.cancelled)
+        following = self._again(asking)
+        with self._changed:
+            if exchange.cancelled:
+                return False
+            self._calls[request_id] = following
+        try:
+            return self._answer(request_id, following, asking=asking)
+        finally:
+            with self._changed:  # the first stands for the whole call
+                self._calls[request_id] = exchange
+                exchange.cancelled |= following.cancelled
 
     @staticmethod
     def _notify(exchange: Exchange) -> None:

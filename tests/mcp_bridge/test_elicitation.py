@@ -1,11 +1,13 @@
 """What runs ask, put to a person: as forms and links, and through a client that has one."""
 
+import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mcp import Client, StdioServerParameters
 from mcp.client import ClientRequestContext
 from mcp.types import (
     ElicitRequestFormParams,
@@ -16,6 +18,7 @@ from mcp.types import (
 from mcp_types._v2026_07_28 import PrimitiveSchemaDefinition
 from pydantic import TypeAdapter
 
+from gateway.core import json
 from gateway.core.events import InputRequired, RunCompleted
 from gateway.core.extension import (
     PERMISSION_OPTIONS,
@@ -28,7 +31,10 @@ from gateway.core.extension import (
 from gateway.core.json import JsonObject
 from mcp_bridge import asking
 from mcp_bridge.elicitation import MESSAGE_MAX, UnusableError, answered, asked
+from mcp_bridge.server import mcp_server
+from tests.core.puppet import ME
 from tests.mcp_bridge.house import WAYS, House, Way, house
+from tests.mcp_bridge.test_relay import gateway, relay
 
 FIELD: TypeAdapter[Any] = TypeAdapter(PrimitiveSchemaDefinition)
 
@@ -380,3 +386,92 @@ async def test_a_request_without_a_form_stays_in_the_page(tmp_path: Path) -> Non
 
 def test_what_a_client_says_of_its_rounds_is_taken_as_a_small_number_or_not() -> None:
     assert [asking.rounds(state) for state in (None, "3", "12", "-1", "x")] == [0, 3, 0, 0, 0]
+
+
+# -- through the relay --------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def _relayed(
+    folder: Path, environment: dict[str, str], mode: str, person: Somebody
+) -> AsyncGenerator[House]:
+    """A client that starts the relay with --elicit, in either era."""
+    async with gateway(folder) as (puppets, agents, arguments):
+        command = ["-m", "mcp_bridge.stdio", *arguments, "--elicit"]
+        parameters = StdioServerParameters(command=sys.executable, args=command, env=environment)
+        async with Client(parameters, mode=mode, elicitation_callback=person) as client:
+            yield House(client, puppets, agents, folder)
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.promise("elicit.relay")
+async def test_over_stdio_a_person_is_asked_in_both_eras(
+    mode: str, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    # A client of the handshake's era takes a request where the newer one finds it in a result:
+    # the relay, which holds its pipe, makes the one of the other.
+    left = ElicitResult(action="decline")
+    person = Somebody(_yes(decision="allow"), _yes(decision="deny", reason="no"), left)
+    async with _relayed(tmp_path, environment, mode, person) as caller:
+        run_id, puppet = await caller.begin()
+        await puppet.ask("q-1", "q-2")
+        page = await caller.call("poll_events", run_id=run_id, after_seq=0)
+        assert [one["did"] for one in page["person"]] == ["answered", "answered"]
+        assert {answer.option for _, [answer] in puppet.heard} == {"allow", "deny"}
+        await puppet.ask("q-3")
+        page = await caller.call("poll_events", run_id=run_id, after_seq=page["next_after_seq"])
+        assert [one["request_id"] for one in page["pending"]] == ["q-3"]
+        assert len(person.shown) == 3
+        form = person.shown[0]
+        assert isinstance(form, ElicitRequestFormParams)
+        decision = form.requested_schema["properties"]["decision"]
+        said = [one["const"] for one in decision["oneOf"]] if mode == "auto" else decision["enum"]
+        assert said == ["allow", "deny"]
+
+
+async def test_a_poll_that_is_cancelled_takes_its_question_back(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    async with (
+        gateway(tmp_path) as (puppets, agents, arguments),
+        relay([*arguments, "--elicit"], environment) as pipe,
+    ):
+        await pipe.write(json.encode(HELLO).encode())
+        await pipe.read()
+        client = Client(mcp_server(puppets.tasks, agents, ME))
+        async with client:
+            run_id, puppet = await House(client, puppets, agents, tmp_path).begin()
+        await puppet.ask("q-1")
+        where = {"run_id": run_id, "after_seq": 0}
+        call = {"name": "poll_events", "arguments": where}
+        await pipe.write(json.encode(_message("tools/call", 2, call)).encode())
+        asked_for = await pipe.read()
+        assert asked_for["method"] == "elicitation/create"
+        await pipe.write(
+            json.encode(_message("notifications/cancelled", None, {"requestId": 2})).encode()
+        )
+        taken_back = await pipe.read()
+        assert taken_back["method"] == "notifications/cancelled"
+        assert taken_back["params"] == {"requestId": asked_for["id"]}
+        late = {"jsonrpc": "2.0", "id": asked_for["id"], "result": {"action": "decline"}}
+        await pipe.write(json.encode(late).encode())
+        await pipe.write(json.encode(_message("ping", 3, {})).encode())
+        assert (await pipe.read())["id"] == 3
+        assert puppet.heard == []
+
+
+HELLO: JsonObject = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {"elicitation": {}},
+        "clientInfo": {"name": "old", "version": "1"},
+    },
+}
+
+
+def _message(method: str, number: int | None, params: JsonObject) -> JsonObject:
+    made: JsonObject = {"jsonrpc": "2.0", "method": method, "params": params}
+    return made if number is None else {**made, "id": number}
