@@ -52,10 +52,10 @@ class Place:
     openai: openai_responses.Endpoint
     anthropic: anthropic_messages.Endpoint
 
-    def plain_codex(self) -> None:
+    def plain_codex(self, model: str = openai_responses.MODEL) -> None:
         """A configuration of Codex that knows its model and no MCP server."""
-        folder = Path(self.environment["CODEX_HOME"])
-        openai_responses.codex_home(folder, self.openai.url, key_name=KEY_NAME)
+        folder, url = Path(self.environment["CODEX_HOME"]), self.openai.url
+        openai_responses.codex_home(folder, url, key_name=KEY_NAME, model=model)
 
     async def gateway(self) -> None:
         """One runs from now on: the relay starts it for who greets it, when there is none."""
@@ -113,6 +113,7 @@ class Caller:
     kind: Kind
     place: Place
     project: Path
+    model: str = openai_responses.MODEL  # of Codex
 
     async def install(self) -> None:
         """The one line of the manual: the client's own file knows the relay from now on."""
@@ -140,7 +141,7 @@ class Caller:
         if self.kind == "claude":
             self._claude_json.unlink(missing_ok=True)
         else:
-            self.place.plain_codex()
+            self.place.plain_codex(self.model)
 
     @property
     def _mcp_json(self) -> Path:
@@ -165,8 +166,11 @@ class Caller:
 
     async def start(self, program: str, **asked: object) -> asyncio.subprocess.Process:
         """The client with a prompt that has its model play a program of `tests.models.caller`."""
+        return await self.asked(f"@play {program} {json.encode(asked)}")
+
+    async def asked(self, prompt: str) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
-            *self._command(f"@play {program} {json.encode(asked)}"),
+            *self._command(prompt),
             cwd=self.project,
             env=self.place.environment,
             stdin=subprocess.DEVNULL,

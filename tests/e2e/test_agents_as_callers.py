@@ -15,6 +15,7 @@ from gateway.core import json
 from gateway.core.json import JsonObject
 from mcp_bridge.catalog import INSTRUCTIONS
 from tests.e2e.callers import KINDS, WHOLE_S, Caller, Kind, Place, place
+from tests.models.openai_responses import CODING
 
 SEVEN = {
     "spawn_run",
@@ -116,6 +117,26 @@ async def test_a_client_that_knows_the_gateways_url_and_token_has_agents_work_fo
     the_tools_stand_in_the_first_request(caller)
     await oversees(caller)
     answers_are_compact_and_begin_with_what_counts(caller)
+
+
+@pytest.mark.promise("caller.stdio")
+async def test_a_model_that_calls_its_tools_from_code_finds_those_of_the_bridge_declared(
+    here: Place, tmp_path: Path
+) -> None:
+    caller = Caller("codex", here, tmp_path, CODING)
+    await caller.install()
+    made = json.encode(job(caller, "codex", "@say Done.", "auto"))
+    code = (
+        f"const run = await tools.mcp__a2a_gateway__spawn_run({made});"
+        "const asked = {run_id: run.structuredContent.run_id, after_seq: 0, types: ['run_completed']};"
+        "const page = await tools.mcp__a2a_gateway__poll_events(asked);"
+        "text('it has ' + page.structuredContent.status);"
+    )
+    finished = await caller.finished(await caller.asked(f"@js {code}\n@results"))
+    assert "it has completed" in finished.said, finished
+    first = next(text for text in map(json.encode, here.openai.requests) if "@js" in text)
+    assert all(f"{name}(args: {{" in first for name in SEVEN)
+    assert json.encode(INSTRUCTIONS)[1:-1] in first
 
 
 @pytest.mark.promise("caller.gone")

@@ -27,6 +27,7 @@ CHOSEN: Final = (
     "tests/wrappers/test_codex_runs.py",
     "tests/wrappers/test_codex_asks.py",
     "tests/contract/test_adapters.py",
+    "tests/e2e/test_agents_as_callers.py",
 )
 # How often these come depends on the moment, or on what Codex finds worth a warning.
 LOOSE: Final = frozenset({"command_updated", "status_changed"})

@@ -37,6 +37,7 @@ from tests.models.openai_script import (
 )
 
 MODEL = "gpt-5.5"  # has the plain exec_command, apply_patch and update_plan tools
+CODING = "gpt-6-sol"  # has one tool, and calls all others from the JavaScript that it gives it
 KEY_NAME = "SCRIPTED_MODEL_KEY"
 KEY = "sk-scripted-model"  # no word of a text: what is told of runs has keys masked
 USAGE: Json = {
@@ -248,7 +249,13 @@ async def running(port: int = 0) -> AsyncGenerator[Endpoint]:
 
 
 def codex_home(
-    folder: Path, base_url: str, *, extra: str = "", tables: str = "", key_name: str = KEY_NAME
+    folder: Path,
+    base_url: str,
+    *,
+    extra: str = "",
+    tables: str = "",
+    key_name: str = KEY_NAME,
+    model: str = MODEL,
 ) -> dict[str, str]:
     """A private CODEX_HOME that points at the endpoint; returns what the environment needs.
 
@@ -257,7 +264,7 @@ def codex_home(
     """
     folder.mkdir(parents=True, exist_ok=True)
     text = f"""\
-model = "{MODEL}"
+model = "{model}"
 model_provider = "scripted"
 check_for_update_on_startup = false
 {extra}
