@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any, cast
 
 from mcp_bridge.clients.client import NAME, Client, Entry, Scope, Server, Surroundings, Way
 from mcp_bridge.clients.jsonc import Dialect
@@ -35,6 +36,16 @@ def _line(way: Way, scope: Scope) -> str:
     return f"claude mcp add-json --scope {scope} {NAME} {shlex.quote(server)}"
 
 
+def _hidden(document: Server, folder: Path) -> str | None:
+    """A folder's local entries are in the user's file too, and go before all others."""
+    found: Any = document
+    for key in ("projects", str(folder), "mcpServers", NAME):
+        found = cast("Server", found).get(key) if isinstance(found, dict) else None
+    if found is None:
+        return None
+    return f"its own entry for this folder goes before it: claude mcp remove --scope local {NAME}"
+
+
 CLAUDE = Client(
     name="claude",
     title="Claude Code",
@@ -44,6 +55,7 @@ CLAUDE = Client(
     server=_server,
     line=_line,
     remove=lambda scope: f"claude mcp remove --scope {scope} {NAME}",
+    hidden=_hidden,
     expands=re.compile(r"\$\{[^}]+\}"),
     then={
         "user": "start Claude Code anew",

@@ -73,7 +73,8 @@ class Client:
     """`servers`: the key under which its file has its servers. `language`: of that file.
     `expands`: what it would replace in a text. `line`: a command of its own that installs the
     bridge, None where it has none that says all; `remove`: one that takes it out again, and nothing
-    else. `then`: how the tools come to be seen.
+    else. `hidden`: what of its document keeps a folder from the entry. `then`: how the tools come
+    to be seen.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Client:
     line: Callable[[Way, Scope], str | None]
     then: Mapping[Scope, str]
     remove: Callable[[Scope], str | None] = lambda _: None
+    hidden: Callable[[Server, Path], str | None] = lambda document, folder: None
     expands: "re.Pattern[str] | None" = None
     inputs: Callable[[Way], list[Server]] = lambda _: []
 

@@ -34,10 +34,11 @@ _PLAIN: Final = frozenset({"type", "command", "url"})  # no secrets, in an entry
 
 
 class Plan(NamedTuple):
-    """What a file is to become. `present`: the entry that it has under our name. `foreign`: that
-    one is of another kind. `inputs`: what is asked of the person beside it."""
+    """What a file is to become. `document`: what it holds; `present`: its entry under our name;
+    `foreign`: that one is of another kind."""
 
     text: str
+    document: dict[str, Any]
     present: Server | None
     wanted: Server
     foreign: bool
@@ -93,7 +94,7 @@ def planned(client: Client, way: Way, text: str) -> Plan:
         changed = jsonc.edited(text, client.language, whole)
         if jsonc.read(changed, client.language) != whole:
             raise ClientError("it is written in a way that cannot be edited")
-    return Plan(changed, present, after, foreign)
+    return Plan(changed, document, present, after, foreign)
 
 
 def entry_of(client: Client, document: Any) -> Server | None:

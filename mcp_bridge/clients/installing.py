@@ -33,6 +33,7 @@ def installed(
         plan = _plan(client, way, before)
         if plan.text == before.text and before.content is not None:
             say(f"{path} has {NAME} already, just so; nothing is written.")
+            _say_hidden(client, plan, around)
             _say_then(client, scope)
             return 0
         _say_changes(client, plan, before)
@@ -50,6 +51,7 @@ def installed(
             say(f"{path} was changed by somebody else meanwhile; looking again.")
             continue
         _say_done(client, scope, plan, before.path, kept)
+        _say_hidden(client, plan, around)
         _say_then(client, scope)
         return 0
 
@@ -117,6 +119,11 @@ def _say_done(client: Client, scope: Scope, plan: Plan, path: Path, kept: Path |
     back = f"mv {shlex.quote(str(kept))} {shlex.quote(str(path))}"
     remove = client.remove(scope) if plan.present is None else None
     say(f"As it was: {kept}", f"To undo: {remove or back}")
+
+
+def _say_hidden(client: Client, plan: Plan, around: Surroundings) -> None:
+    if (why := client.hidden(plan.document, around.folder)) is not None:
+        say(f"But {client.title} does not see it here: {why}")
 
 
 def _say_then(client: Client, scope: Scope) -> None:

@@ -206,6 +206,17 @@ def test_claude_code_is_given_the_file_that_it_has(
     assert entry_of("claude", folder / ".config.json")["command"] == COMMAND
 
 
+def test_an_entry_that_goes_before_it_in_this_folder_is_said(person: Person) -> None:
+    local = {"mcpServers": {"a2a-gateway": {"command": "/bin/false"}}}
+    document = {"projects": {str(person.folder): local}}
+    person.place("claude").write_text(json.dumps(document), "utf-8")
+    for _ in range(2):
+        done = person.does("config", "claude", "--yes")
+        assert done.code == 0
+        assert "claude mcp remove --scope local a2a-gateway" in done.err
+    assert json.loads(person.place("claude").read_text("utf-8"))["projects"] == document["projects"]
+
+
 # -- what is not ---------------------------------------------------------------------------------
 
 
