@@ -12,6 +12,7 @@ from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any, Final, cast
 
+from mcp_bridge.relaying.connections import Connections
 from mcp_bridge.relaying.endpoint import Address, Gateway, GatewayGoneError
 from mcp_bridge.within import PARENT_HEADER, Within, nowhere
 
@@ -56,9 +57,9 @@ class Handshake:
             headers[PARENT_HEADER] = run_id
         version = as_object(params.get("_meta")).get(VERSION_META)
         if isinstance(version, str):
-            headers |= {"MCP-Protocol-Version": version, "Mcp-Method": _field(message["method"])}
+            headers |= {"MCP-Protocol-Version": version, "Mcp-Method": message["method"]}
             if isinstance(name := params.get("name") or params.get("uri"), str):
-                headers["Mcp-Name"] = _field(name)
+                headers["Mcp-Name"] = name
             return headers
         if self.session is not None:
             headers["Mcp-Session-Id"] = self.session
@@ -78,10 +79,13 @@ class Exchange:
         query: str = "",
         *,
         silence_s: float = SILENCE_S,
+        connections: Connections | None = None,
     ) -> None:
-        """`silence_s`: seconds without a byte after which the gateway is taken for stuck."""
+        """`silence_s`: seconds without a byte after which the gateway is taken for stuck.
+        `connections`: where this one's is kept for the next; without, it is closed."""
         self._gateway = gateway
         self._silence_s = silence_s
+        self._connections = connections
         self._address: Address | None = None
         self._target = f"{PATH}?{query}" if query else PATH
         self._body = body
@@ -89,6 +93,7 @@ class Exchange:
         self._lock = threading.Lock()
         self._wire: socket.socket | None = None
         self._connection: HTTPConnection | None = None
+        self._response: HTTPResponse | None = None
         self.cancelled = False
         self.session: str | None = None  # the session id the gateway gave, if any
 
@@ -99,7 +104,10 @@ class Exchange:
             self.session = response.getheader("mcp-session-id")
             if (response.getheader("content-type") or "").startswith("text/event-stream"):
                 yield from _events(response)
-            elif body := response.read().strip():
+                return
+            body = response.read().strip()
+            self._keep(response)
+            if body:
                 yield _message(response, body)
         except GatewayGoneError as exc:
             raise ExchangeError(str(exc)) from exc
@@ -120,9 +128,20 @@ class Exchange:
 
     def close(self) -> None:
         with self._lock:
+            if self._response is not None:
+                self._response.close()  # it has a hold on the socket too
             if self._connection is not None:
                 self._connection.close()
-            self._connection = self._wire = None
+            self._response = self._connection = self._wire = None
+
+    def _keep(self, response: HTTPResponse) -> None:
+        """Leave the connection to the next exchange: this answer has been read."""
+        with self._lock:
+            if self._connections is None or self._connection is None or self._address is None:
+                return
+            if not (self.cancelled or response.will_close):
+                self._connections.keep(self._address, self._connection)
+                self._connection = self._wire = None
 
     def _answer(self) -> HTTPResponse:
         address = self._connect()
@@ -147,6 +166,11 @@ class Exchange:
         """Connect, after a new look when nothing listens where the gateway was."""
         for again in (True, False):
             address = self._gateway.address()
+            kept = None if self._connections is None else self._connections.take(address)
+            if kept is not None:
+                self._address = address
+                self._hold(kept)
+                return address
             connection = address.connection()
             try:
                 connection.connect()
@@ -170,13 +194,27 @@ class Exchange:
 
     def _send(self, address: Address) -> HTTPResponse:
         connection = cast("HTTPConnection", self._connection)
-        headers = dict(self._headers)
-        if address.token is not None:
-            headers["Authorization"] = f"Bearer {address.token}"
+        wire = cast("socket.socket", connection.sock)
         # A message that is too large is refused while it is still being sent; why can be read.
         with suppress(BrokenPipeError, ConnectionResetError):
-            connection.request("POST", address.path(self._target), self._body, headers)
-        return connection.getresponse()
+            wire.sendall(self._request(address, connection))
+        self._response = response = HTTPResponse(wire, method="POST")
+        response.begin()
+        return response
+
+    def _request(self, address: Address, connection: HTTPConnection) -> bytes:
+        """Head and body in one piece: `HTTPConnection` sends two, and the gateway would be woken
+        for each."""
+        name = f"[{connection.host}]" if ":" in connection.host else connection.host
+        head = [
+            f"POST {address.path(self._target)} HTTP/1.1",
+            f"Host: {name}:{connection.port}",
+            f"Content-Length: {len(self._body)}",
+            *(f"{field}: {_field(value)}" for field, value in self._headers.items()),
+        ]
+        if address.token is not None:
+            head.append(f"Authorization: {_field(f'Bearer {address.token}')}")
+        return "\r\n".join([*head, "\r\n"]).encode("latin-1") + self._body
 
 
 def _field(value: object) -> str:
