@@ -14,6 +14,7 @@ from typing import Final
 from urllib.parse import urlencode, urlsplit
 
 from mcp_bridge.relaying.endpoint import Gateway
+from mcp_bridge.relaying.lines import lines_of
 from mcp_bridge.relaying.relay import Relay
 from mcp_bridge.within import within
 
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None, command: Sequence[str] | None = None
     with suppress(KeyboardInterrupt):
         query, elicit = _query(arguments), arguments.elicit
         relay = Relay(gateway, sys.stdout.buffer, within(environ), query, elicit=elicit)
-        relay.serve(sys.stdin.buffer)
+        relay.serve(lines_of(sys.stdin.buffer))
     os._exit(0)  # calls under way have no reader any more; their threads need no farewell
 
 

@@ -59,6 +59,8 @@ PROMISES: Final[Mapping[str, str]] = {
     "relay.again": "A relay goes on when the gateway restarts between two calls.",
     "argument.forms": "5 may be given as 5.0 or \"5\", an object as its JSON text; true is no number.",
     "answer.once": "Of two clients that answer one request one is taken, the other told so and what to do.",
+    "client.gone": "A client that vanishes while it polls ends its wait, and no run.",
+    "client.noise": "Noise on a pipe costs its client an error, and nobody else anything.",
     "error.any": "Whatever a caller sends is answered: by a result that fits, or by a refusal.",
     "caller.stdio": "Claude Code and Codex that know the relay alone see the tools in their first request "
     "and have agents of both kinds work, asked back, stopped and read.",
