@@ -37,13 +37,14 @@ def _line(way: Way, scope: Scope) -> str:
 
 
 def _hidden(document: Server, folder: Path) -> str | None:
-    """A folder's local entries are in the user's file too, and go before all others."""
+    """A project's local entries are in the user's file too, and go before all others."""
+    root = next((one for one in (folder, *folder.parents) if (one / ".git").exists()), folder)
     found: Any = document
-    for key in ("projects", str(folder), "mcpServers", NAME):
+    for key in ("projects", str(root), "mcpServers", NAME):
         found = cast("Server", found).get(key) if isinstance(found, dict) else None
     if found is None:
         return None
-    return f"its own entry for this folder goes before it: claude mcp remove --scope local {NAME}"
+    return f"its own entry for {root} goes before it: claude mcp remove --scope local {NAME}"
 
 
 CLAUDE = Client(

@@ -169,3 +169,18 @@ async def test_the_headers_command_stands_in_any_shell(person: Person) -> None:
     printed = await person.does("sh", "-c", entry["headersHelper"])
     assert json.loads(printed) == {"Authorization": f"Bearer {TOKEN}"}
     assert shlex.split(entry["headersHelper"])[-1] == "headers"
+
+
+async def test_claudes_entry_for_a_project_is_said_to_go_before_the_one_written(
+    person: Person,
+) -> None:
+    (person.folder / ".git").mkdir()
+    below = person.folder / "below"
+    below.mkdir()
+    within = Person(environment=person.environment, folder=below, at=person.at)
+    await within.does("claude", "mcp", "add", "--scope", "local", "a2a-gateway", "--", "/bin/false")
+    said = await within.configures("claude")
+    line = next(one for one in said.splitlines() if "does not see it here" in one)
+    await within.does("sh", "-c", line.partition("goes before it: ")[2])
+    assert "does not see it here" not in await within.configures("claude")
+    assert "Connected" in await within.does("claude", "mcp", "get", "a2a-gateway")

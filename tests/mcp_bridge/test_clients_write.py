@@ -206,9 +206,12 @@ def test_claude_code_is_given_the_file_that_it_has(
     assert entry_of("claude", folder / ".config.json")["command"] == COMMAND
 
 
-def test_an_entry_that_goes_before_it_in_this_folder_is_said(person: Person) -> None:
+@pytest.mark.parametrize("root", ["project", "."])
+def test_an_entry_that_goes_before_it_in_this_project_is_said(person: Person, root: str) -> None:
+    folder = (person.folder.parent / root).resolve()
+    (folder / ".git").mkdir()
     local = {"mcpServers": {"a2a-gateway": {"command": "/bin/false"}}}
-    document = {"projects": {str(person.folder): local}}
+    document = {"projects": {str(folder): local}}
     person.place("claude").write_text(json.dumps(document), "utf-8")
     for _ in range(2):
         done = person.does("config", "claude", "--yes")
