@@ -7,7 +7,7 @@ models. Knows no test.
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,18 +120,20 @@ class Caller:
         self._forget()
         await self._config("--yes")
 
-    async def configure(self, *arguments: str) -> None:
-        """Paste what `a2a-mcp-bridge config` prints for this client."""
+    async def configure(self, *arguments: str, flags: Sequence[str] = ()) -> None:
+        """Paste what `a2a-mcp-bridge config` prints for this client; `flags` are the bridge's."""
+        self.paste(await self._config(*arguments, flags=flags))
+
+    def paste(self, configuration: str) -> None:
         self._forget()
-        printed = await self._config(*arguments)
         if self.kind == "claude":
-            self._mcp_json.write_text(printed, encoding="utf-8")
+            self._mcp_json.write_text(configuration, encoding="utf-8")
         else:
             with self._config_toml.open("a", encoding="utf-8") as file:
-                file.write(printed)
+                file.write(configuration)
 
-    async def _config(self, *arguments: str) -> str:
-        command = [str(BIN / "a2a-mcp-bridge"), "config", self.kind, *arguments]
+    async def _config(self, *arguments: str, flags: Sequence[str] = ()) -> str:
+        command = [str(BIN / "a2a-mcp-bridge"), *flags, "config", self.kind, *arguments]
         done = await anyio.run_process(
             command, env=self.place.environment, stderr=subprocess.DEVNULL
         )

@@ -1,14 +1,13 @@
-"""The real Claude Code is asked what a run asks: by a hook of its person, and without one."""
+"""The real clients are asked what a run asks: by a hook of their person, and without one."""
 
 import sys
 from pathlib import Path
 
-import anyio
 import pytest
 
 from gateway.core import json
 from gateway.core.json import JsonObject
-from tests.e2e.callers import BIN, Caller, Place, place
+from tests.e2e.callers import Caller, Kind, Place, place
 from tests.e2e.test_agents_as_callers import job
 
 # Claude Code's hook for what a server asks: it answers in a person's place.
@@ -27,11 +26,10 @@ def _made(project: Path) -> Path:
     return project
 
 
-async def _asks(there: Place, project: Path) -> tuple[JsonObject, list[str]]:
+async def _asks(there: Place, project: Path, kind: Kind = "claude") -> tuple[JsonObject, list[str]]:
     """The outcome of a run that asks for a colour, and what its caller's model was told."""
-    caller = Caller("claude", there, project)
-    command = [str(BIN / "a2a-mcp-bridge"), "--elicit", "config", "claude"]
-    caller.paste((await anyio.run_process(command, env=there.environment)).stdout.decode())
+    caller = Caller(kind, there, project)
+    await caller.configure(flags=["--elicit"])
     claude = job(caller, "claude_code", "@question Which colour?|blue|green\n@results")
     [outcome] = (await caller.play("delegate", jobs=[claude])).outcome
     assert outcome["status"] == "completed", outcome
@@ -58,3 +56,13 @@ async def test_claude_code_asks_its_person_and_else_its_model(tmp_path: Path) ->
         assert outcome["asked"] == [], "the model was not asked"
         assert "green" in outcome["said"]
         assert any('"did":"answered"' in text for text in told)
+
+
+@pytest.mark.promise("elicit.relay")
+async def test_codex_without_a_person_declines_and_its_model_answers(tmp_path: Path) -> None:
+    # Codex speaks the handshake's era: the relay asks it by requests of its own.
+    async with place(tmp_path / "place") as there:
+        outcome, told = await _asks(there, _made(tmp_path / "nobody"), "codex")
+        assert outcome["asked"] == ["question"], "the model was asked"
+        assert "blue" in outcome["said"]
+        assert any('"did":"decline"' in text for text in told), told
