@@ -155,6 +155,14 @@ def _begin(asked: JsonObject) -> Program:
     return json.encode(outcome)
 
 
+def _once(asked: JsonObject) -> Program:
+    """As `begin`, under the job's request_key; says how many runs there are in its folder, too."""
+    run = yield Call("spawn_run", asked["job"])
+    outcome = yield from _outcome(run["run_id"])
+    page = yield Call("list_runs", {"cwd": asked["job"]["cwd"]})
+    return json.encode({**outcome, "runs": len(page["runs"])})
+
+
 def _tell(asked: JsonObject) -> Program:
     """As `begin`, told in words."""
     run = yield Call("spawn_run", asked["job"])
@@ -173,6 +181,7 @@ PROGRAMS: Final[Mapping[str, Callable[[JsonObject], Generator[Call, Any, str]]]]
     "delegate": _delegate,
     "oversee": _oversee,
     "begin": _begin,
+    "once": _once,
     "tell": _tell,
     "find": _find,
 }
