@@ -11,6 +11,7 @@ PROMISES: Final[Mapping[str, str]] = {
     "spawn.handle": "spawn_run answers at once with run_id, session_id and status queued.",
     "spawn.once": "Repeating a call under its request_key starts nothing a second time.",
     "spawn.folder": "A folder that is relative, missing or a file is refused in one line.",
+    "spawn.large": "A prompt of 5 MB works; a text over 8 MB is refused with what to do instead.",
     "spawn.unknown": "An argument nobody knows is refused by its name.",
     "spawn.unreachable": "An agent that cannot be reached fails its run, and only that.",
     "poll.order": "Events are numbered from 1 without gaps or repeats, whatever the page size.",
@@ -61,6 +62,7 @@ PROMISES: Final[Mapping[str, str]] = {
     "answer.once": "Of two clients that answer one request one is taken, the other told so and what to do.",
     "client.gone": "A client that vanishes while it polls ends its wait, and no run.",
     "client.noise": "Noise on a pipe costs its client an error, and nobody else anything.",
+    "secrets.nowhere": "A secret in a call is in no file, log or answer afterwards.",
     "error.any": "Whatever a caller sends is answered: by a result that fits, or by a refusal.",
     "caller.stdio": "Claude Code and Codex that know the relay alone see the tools in their first request "
     "and have agents of both kinds work, asked back, stopped and read.",

@@ -32,7 +32,7 @@ def _poll(run_id: str, wait_ms: int = 30_000) -> JsonObject:
 
 async def _others_are_served(puppets: Stage, arguments: list[str], run_id: str) -> None:
     """By the gateway itself, and the run goes on to its end."""
-    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
+    body: JsonObject = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
     body["params"] = {"name": "get_run", "arguments": {"run_id": run_id}}
     async with httpx.AsyncClient(base_url=arguments[1], headers=HEADERS) as http:
         answer = await http.post("/mcp", json=body)
@@ -72,7 +72,7 @@ async def test_a_connection_that_is_reset_while_it_polls_ends_its_wait_and_nothi
     async with gateway(tmp_path) as (puppets, _, arguments):
         run, _ = await puppets.begin()
         wait = watched(puppets.tasks)
-        call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
+        call: JsonObject = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
         call["params"] = {"name": "poll_events", "arguments": _poll(run.id)}
         body = json.encode(call).encode()
         head = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
@@ -152,7 +152,7 @@ async def test_a_client_that_asks_and_does_not_read_is_not_read_on_for_ever(
     async with gateway(tmp_path) as (puppets, _, arguments):
         run, _ = await puppets.begin()
         async with relay(arguments, environment) as pipe:
-            most = 0
+            most, answered = 0, set[int]()
             async with anyio.create_task_group() as group:
 
                 async def ask() -> None:
