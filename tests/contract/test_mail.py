@@ -1,5 +1,6 @@
 """Mailboxes of sessions: numbers, order, bounds, keys, waits and ends, on both engines."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -259,6 +260,26 @@ async def test_who_waits_for_nothing_is_answered_in_time_and_at_the_servers_end(
                 await anyio.lowlevel.checkpoint()
                 log.wake()
         assert log.mail.listening == 0
+
+
+async def test_mail_whose_sender_goes_away_wakes_who_waits_all_the_same(
+    database: Database,
+) -> None:
+    # Readers were woken by the sender's call: cancelled in its commit, it left them waiting.
+    async with opened(database, "c") as log:
+
+        async def send_and_go(n: int) -> None:
+            while not log.mail.listening:
+                await anyio.lowlevel.checkpoint()
+            sending = asyncio.create_task(log.mail.send(a_letter(str(n))))
+            await anyio.lowlevel.checkpoint()  # it has begun
+            sending.cancel()
+
+        with anyio.fail_after(PATIENCE_S):
+            for n in range(20):
+                async with anyio.create_task_group() as group:
+                    group.start_soon(send_and_go, n)
+                    assert seqs(await log.mail.fetch("c", n, 10, wait_s=3600)) == [n + 1]
 
 
 async def test_mail_from_another_process_wakes_who_waits_here(postgres_url: str) -> None:

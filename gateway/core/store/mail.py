@@ -207,16 +207,20 @@ class Mail:
         self._over = False
 
     async def send(self, letter: Letter) -> Letter:
-        """Store a letter; returns when it is durable. Raises: what `put_letter` does,
-        StorageError."""
+        """Store a letter; returns when it is durable. Cancelled after that was begun, it is stored
+        all the same. Raises: what `put_letter` does, StorageError."""
         size = len(letter.content())
-        stored = await self._engine.submit(
+        storing = self._engine.submit(
             lambda connection: put_letter(connection, letter), weight=lambda: 3 + size // 16384
         )
-        hint = _hint_of(letter.to_session_id)
-        self.hear(hint)
-        self._engine.announce({hint})
-        return stored
+        storing.add_done_callback(self._arrived)
+        return await asyncio.shield(storing)
+
+    def _arrived(self, stored: asyncio.Future[Letter]) -> None:
+        if not stored.cancelled() and stored.exception() is None:
+            hint = _hint_of(stored.result().to_session_id)
+            self.hear(hint)
+            self._engine.announce({hint})
 
     async def fetch(
         self, session_id: str, after: int, limit: int, wait_s: float = 0.0
