@@ -40,6 +40,7 @@ from gateway.core.face.body import MAX_BODY
 from gateway.core.tasks import Tasks
 from mcp_bridge import asking, resources
 from mcp_bridge.asking import Asking, Person
+from mcp_bridge.calls import Calls
 from mcp_bridge.catalog import INSTRUCTIONS, TOOLSETS, offered
 from mcp_bridge.context import (
     Context,
@@ -51,7 +52,6 @@ from mcp_bridge.context import (
 )
 from mcp_bridge.entrance import Entrance, options_of
 from mcp_bridge.errors import text_of
-from mcp_bridge.legacy import Legacy
 from mcp_bridge.options import Options
 from mcp_bridge.runs.poll_events import POLL_EVENTS
 from mcp_bridge.schemas import read_arguments
@@ -81,7 +81,7 @@ def build(
         # The Guard in front knows every name of this server; the SDK takes none without a port.
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
-    app = Entrance(Legacy(StreamableHTTPASGIApp(server.session_manager), server))
+    app = Entrance(Calls(StreamableHTTPASGIApp(server.session_manager), server))
     routes = [Route(path, endpoint=app) for path in (PATH, f"{PATH}/")]
     return [*routes], server.session_manager.run
 
