@@ -21,6 +21,7 @@ from gateway.core.extension import CodingRequest, Parent
 from gateway.core.messages import user_text
 from gateway.core.status import RunStatus
 from gateway.core.store import schema
+from gateway.core.store.agents import AgentQuery
 from gateway.core.store.dialect import insert
 from gateway.core.store.engine import Engine
 from gateway.core.store.listing import RunQuery
@@ -293,6 +294,10 @@ async def measure(log: RunLog, *, reads: int = READS) -> dict[str, float]:
         f"page of 50, {name}": await _median(reads, lambda q=query: log.list_runs(PRINCIPAL, q))
         for name, query in queries.items()
     }
+    for name, asked in (("all", AgentQuery()), ("idle", AgentQuery(idle=True))):
+        figures[f"page of 50 agents, {name}"] = await _median(
+            reads, lambda q=asked: log.agents.page(PRINCIPAL, q)
+        )
     figures["get run"] = await _median(reads, lambda: log.get(some.id))
     figures["100 events"] = await _median(reads, lambda: log.read(busy.id, 1, 100))
     return figures
