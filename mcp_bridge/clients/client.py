@@ -115,6 +115,9 @@ def merged(present: Server, wanted: Server) -> Server:
         if isinstance(present.get(key), dict) and key in wanted:
             added = cast("Server", present[key])
             result[key] = {k: v for k, v in added.items() if k != HOME_VARIABLE} | wanted[key]
+    if isinstance(present.get("tools"), dict) and "tools" in wanted:
+        tools = cast("dict[str, Server]", present["tools"])
+        result["tools"] = tools | {k: {**tools.get(k, {}), **v} for k, v in wanted["tools"].items()}
     if isinstance(present.get("env_vars"), list) and "env_vars" in wanted:
         names = cast("list[Any]", present["env_vars"])
         result["env_vars"] = wanted["env_vars"] + [n for n in names if n not in wanted["env_vars"]]

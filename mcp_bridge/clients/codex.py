@@ -19,6 +19,8 @@ from mcp_bridge.within import RUN_VARIABLES
 
 START_S: Final = 30  # a cold gateway on a loaded machine
 CALL_S: Final = 120  # poll_events waits at most 30 s
+# A page of 65,536 bytes, as JSON: beyond some 12,000 tokens Codex cuts the middle out of an answer.
+PAGE_TOKENS: Final = 40_000
 # Codex hands its MCP servers a few variables only. A gateway it starts needs the agents' own: their
 # logins, and the ways to their models.
 CODEX_ENV_VARS: Final = (
@@ -73,6 +75,7 @@ def _server(way: Way) -> Server:
         "startup_timeout_sec": START_S,
         "tool_timeout_sec": CALL_S,
         "default_tools_approval_mode": "approve",
+        "tools": {"get_event_artifact": {"output_token_limit": PAGE_TOKENS}},
     }
     if not stdio:
         return server

@@ -127,6 +127,8 @@ def _put(text: str, path: Path, key: str, value: Any, present: Any) -> str:
         return _cut(text, {statement.value: value_text(value)})
     if statement is not None and all(isinstance(one, dict) for one in (present, value)):
         return _table_edited(text, (*path, key), present, value)
+    if isinstance(present, dict) and isinstance(value, dict):
+        return _tables_put(text, (*path, key), cast("Table", present), cast("Table", value))
     header = _statement(text, path)
     if header is None:
         raise ClientError(f"its table {_key_text(path)} is written in a way that cannot be edited")
@@ -139,6 +141,16 @@ def _put(text: str, path: Path, key: str, value: Any, present: Any) -> str:
     lead = "" if text[: last.end].endswith("\n") else _newline(text)
     added = f"{lead}{_pair_text(key, value)}{_newline(text)}"
     return _cut(text, {(last.end, last.end): added})
+
+
+def _tables_put(text: str, path: Path, present: Table, wanted: Table) -> str:
+    """The tables of one that has no statement of its own, `[a.b.c]` alone."""
+    for key, value in wanted.items():
+        if key in present:
+            text = _put(text, path, key, value, present[key])
+        elif isinstance(value, dict):
+            text = _appended(text, (*path, key), cast("Table", value))
+    return text
 
 
 def _appended(text: str, path: Path, table: Table) -> str:

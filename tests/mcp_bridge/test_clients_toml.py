@@ -111,6 +111,15 @@ def test_a_table_below_ours_is_edited_where_it_is() -> None:
     )
 
 
+def test_tables_below_one_without_a_statement_are_edited_and_joined_by_others() -> None:
+    text = f"{HEADER}\ncommand = 'c'\n[mcp_servers.a2a-gateway.tools.a]\nn = 1 # mine\n"
+    wanted = {"command": "c", "tools": {"a": {"n": 1, "m": 2}, "b": {"n": 3}}}
+    assert edited(text, PATH, wanted) == (
+        f"{HEADER}\ncommand = 'c'\n[mcp_servers.a2a-gateway.tools.a]\nn = 1 # mine\nm = 2\n"
+        "\n[mcp_servers.a2a-gateway.tools.b]\nn = 3\n"
+    )
+
+
 def test_an_inline_table_is_written_anew_in_its_place() -> None:
     text = "[mcp_servers]\na2a-gateway = { command = 'old' } # here\nother = { command = 'o' }\n"
     result = edited(text, PATH, {"command": "new"})
@@ -126,7 +135,7 @@ def test_an_inline_table_is_written_anew_in_its_place() -> None:
         "mcp_servers = { other = { command = 'x' } }\n",
         "mcp_servers.a2a-gateway.command = 'x'\n",
         "[mcp_servers.a2a-gateway.env]\nA = '1'\n",
-        f"{HEADER}\nenv.A = '1'\n",
+        f"{HEADER}\nenv.B = '1'\n",
     ],
 )
 def test_a_table_that_has_no_room_is_left_alone_and_said(text: str) -> None:

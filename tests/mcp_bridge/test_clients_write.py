@@ -17,6 +17,7 @@ from mcp_bridge import stdio
 from mcp_bridge.catalog import TOOLSETS
 from mcp_bridge.clients import command, files
 from mcp_bridge.clients.client import Entry, Http, Surroundings
+from mcp_bridge.clients.codex import PAGE_TOKENS
 from mcp_bridge.clients.configuration import CLIENTS, planned, printed
 
 COMMAND = str(Path(sys.executable).with_name("a2a-mcp-bridge"))
@@ -139,6 +140,18 @@ def test_what_the_person_added_to_the_entry_stays(client: str) -> None:
     assert found["args"] == ["--elicit"]
     assert found["enabled" if client == "codex" else "disabled"] is (client == "codex")
     assert '"1"' not in "".join(plan.changes)
+
+
+def test_codex_keeps_what_was_allowed_of_single_tools() -> None:
+    # Codex writes such a table when a person allows a tool for ever.
+    allowed = '[mcp_servers.a2a-gateway.tools.{0}]\napproval_mode = "approve"\n'
+    server = f"[mcp_servers.a2a-gateway]\ncommand = {json.dumps(COMMAND)}\n"
+    for tools in (["spawn_run"], ["get_event_artifact"], ["spawn_run", "get_event_artifact"]):
+        text = "\n".join([server, *map(allowed.format, tools)])
+        after = tomllib.loads(planned(CLIENTS["codex"], WAYS[0], text).text)
+        found = after["mcp_servers"]["a2a-gateway"]["tools"]
+        assert all(found[tool]["approval_mode"] == "approve" for tool in tools)
+        assert found["get_event_artifact"]["output_token_limit"] == PAGE_TOKENS
 
 
 def test_codex_keeps_variables_that_were_added_to_those_handed_on() -> None:
