@@ -126,7 +126,7 @@ def _delegate(asked: JsonObject) -> Program:
 
 def _oversee(asked: JsonObject) -> Program:
     """Have `long` (arguments of spawn_run) done and stopped within its first command, look at all runs,
-    read the beginning of what run `talkative` said too much of; ask for a run that is not there."""
+    read a bit and then a whole page of what run `talkative` said too much of; ask for a run that is not there."""
     long = yield Call("spawn_run", asked["long"])
     yield from _follow(long["run_id"], _within_its_command)
     stopped = yield Call("cancel_run", {"run_id": long["run_id"]})
@@ -134,6 +134,7 @@ def _oversee(asked: JsonObject) -> Program:
     talkative = yield Call("spawn_run", asked["talkative"])
     told = yield from _outcome(talkative["run_id"])
     piece = yield Call("get_event_artifact", {**told["cut"][0], "limit": SLICE_BYTES})
+    page = yield Call("get_event_artifact", told["cut"][0])
     listed = yield Call("list_runs", {"cwd": asked["long"]["cwd"]})
     missing = yield Call("get_run", {"run_id": ABSENT})
     return json.encode(
@@ -141,7 +142,7 @@ def _oversee(asked: JsonObject) -> Program:
             "stopped": stopped["status"],
             "last_event": seen["events"][-1]["data"].get("status"),
             "piece": piece["content"],
-            "of": piece["total_bytes"],
+            "page": {"bytes": page["returned_bytes"], "read": len(page["content"])},
             "runs": {run["run_id"]: run["status"] for run in listed["runs"]},
             "missing": missing["refused"],
         }
