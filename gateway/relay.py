@@ -4,6 +4,7 @@ Standard library only, and next to nothing of it: an agent waits for this. Anoth
 mcp-bridge, ships a package of the bridge's name, so the entry cannot lie in that package.
 """
 
+import gc
 import sys
 from typing import Final
 
@@ -16,11 +17,13 @@ HIDDEN: Final = (
 
 def main() -> int:
     """Run the relay."""
+    gc.disable()  # it finds nothing in what is being imported, and takes 4 ms of 50
     try:
         # Inline: whether it is there at all is the question.
         from mcp_bridge import stdio  # noqa: PLC0415
     except ImportError:
         stdio = None
+    gc.enable()
     if stdio is None or getattr(stdio, "PRODUCT", None) != PRODUCT:
         sys.stderr.write(HIDDEN)
         return 1
