@@ -164,6 +164,8 @@ def lost(why: str, usage: JsonObject | None = None) -> RunFailed:
 
 def refused(why: str) -> RunFailed:
     """The end of a run that Codex did not take."""
+    if "maximum length" in why:  # 1,048,576 characters, in 0.169
+        why = f"{why} Put what is longer into a file in cwd and say its path."
     return RunFailed(message=why, reason="agent_refused", extra={"retryable": False})
 
 
