@@ -12,6 +12,8 @@ from gateway.core.json import JsonObject
 # Longest text and list that stay, tried in turn until the value fits.
 _STEPS: Final = ((1000, 50), (300, 20), (100, 8), (64, 3))
 _ELLIPSIS: Final = "...[clipped]"
+_MEMBERS: Final = 32  # of an object that always stay: none of our results has as many
+_KEY: Final = 128  # characters of a member's name; pointers into events are rarely longer
 
 T = TypeVar("T")
 
@@ -34,8 +36,9 @@ def count_that_fits(items: Sequence[object], budget: int) -> int:
 def clip(value: T, budget: int) -> T:
     """`value` with its texts and lists shortened step by step until it fits `budget` bytes.
 
-    Object keys, numbers and short texts stay, so ids can be relied on. The last step is returned
-    even when it does not fit: what is left then is structure.
+    The objects of our results stay whole, and numbers and short texts, so ids can be relied on; of
+    those that callers and agents fill with hundreds of members the first ones stay. The last step
+    is returned even when it does not fit: what is left then is structure.
     """
     if size(value) <= budget:
         return value
@@ -58,6 +61,14 @@ def _shorten(value: Any, chars: int, items: int) -> Any:
         # Lists of objects stay lists of objects: readers and schemas count on it.
         return [*short, {"clipped": left} if isinstance(entries[0], dict) else _ELLIPSIS]
     if isinstance(value, dict):
-        fields = cast("JsonObject", value)
-        return {key: _shorten(item, chars, items) for key, item in fields.items()}
+        return _shorten_object(cast("JsonObject", value), chars, items)
     return value
+
+
+def _shorten_object(fields: JsonObject, chars: int, items: int) -> JsonObject:
+    most = max(items, _MEMBERS)
+    short = {
+        key if len(key) <= _KEY else key[:_KEY] + _ELLIPSIS: _shorten(item, chars, items)
+        for key, item in list(fields.items())[:most]
+    }
+    return short if len(fields) <= most else {**short, "clipped": len(fields) - most}

@@ -96,3 +96,22 @@ async def test_lists_and_memory_do_not_grow_with_what_runs_were_told(one: House)
     oldest = await one.puppets.tasks.get(ME, runs[0])  # from the database
     assert oldest.message.length == TEXT_MAX
     assert (await one.call("get_run", run_id=runs[0]))["result"]["final_response"] == "done"
+
+
+@pytest.mark.promise("answer.size")
+async def test_no_metadata_makes_an_answer_larger_than_asked_for(one: House) -> None:
+    """A run with ten thousand members in its metadata made every answer about it 300 KB."""
+    for metadata in (
+        {f"key{n}": "v" for n in range(10_000)},
+        {"k" * 5000 + str(n): n for n in range(20)},
+        {f"key{n}": {"a": "x" * 90} for n in range(1000)},
+        {"list": [{"a": "x" * 500}] * 800},
+    ):
+        run_id = (await one.call("spawn_run", **one.task(metadata=metadata)))["run_id"]
+        await one.puppet(run_id)
+        shown = await one.call("get_run", run_id=run_id)
+        assert shown["run_id"] == run_id
+        assert len(json.encode(shown).encode()) <= 8192
+        listed = await one.call("list_runs")
+        assert len(json.encode(listed).encode()) <= 8192
+        assert listed["runs"][0]["run_id"] == run_id
