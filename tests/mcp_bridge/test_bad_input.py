@@ -163,3 +163,21 @@ def test_nothing_but_nonsense_is_refused_in_a_line(
     arguments = data.draw(st.dictionaries(names, hostile.values, max_size=len(known)))
     arguments["foo"] = 1  # no poll of it waits
     assert outcome(world, tool, arguments) is not None
+
+
+@pytest.mark.promise("reference.own")
+@pytest.mark.parametrize(
+    "tool", [name for name, tool in TOOLS.items() if "run_id" in tool.input_schema["properties"]]
+)
+def test_a_run_of_somebody_else_is_no_run(world: World, tool: str) -> None:
+    more: JsonObject = {
+        "poll_events": {"after_seq": 0},
+        "continue_run": {"text": "mine now"},
+        "get_event_artifact": {"seq": 1, "field_path": "/x"},
+    }.get(tool, {})
+    said = outcome(world, tool, {"run_id": world.others, **more})
+    unknown = outcome(world, tool, {"run_id": "nobody's", **more})
+    assert said is not None
+    assert unknown is not None
+    assert said.replace(world.others, "nobody's") == unknown.replace('"', "'")
+    assert f"no run {world.others!r} here" in said

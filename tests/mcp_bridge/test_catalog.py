@@ -88,6 +88,7 @@ def test_schemas_are_closed_and_hold_no_noise() -> None:
         assert [word for word in ("$ref", "$defs", '"title"', '"default"') if word in text] == []
 
 
+@pytest.mark.promise("catalog.true")
 def test_annotations_are_true() -> None:
     hints = {
         name: (
@@ -110,6 +111,7 @@ def test_annotations_are_true() -> None:
     }
 
 
+@pytest.mark.promise("catalog.seven")
 async def test_a_client_sees_the_catalog_and_nothing_else(caller: House) -> None:
     listed = (await caller.client.list_tools()).tools
     assert [tool.name for tool in listed] == list(CONTRACT)

@@ -154,6 +154,7 @@ async def test_a_wrong_call_is_refused_in_one_line(
     assert says in await one.refused(tool, **arguments)
 
 
+@pytest.mark.promise("spawn.session")
 async def test_a_session_keeps_its_backend_its_folder_and_its_name(
     one: House, tmp_path: Path
 ) -> None:

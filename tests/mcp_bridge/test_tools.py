@@ -107,6 +107,7 @@ async def test_a_question_is_shown_and_answered(caller: House, said: dict[str, A
     assert "q-1" in again
 
 
+@pytest.mark.promise("continue.steer")
 async def test_a_running_run_is_steered_or_says_that_it_cannot(caller: House) -> None:
     run_id, puppet = await caller.begin()
     answer = await caller.call("continue_run", run_id=run_id, text="faster")
@@ -238,6 +239,7 @@ async def test_cancelling_a_poll_ends_the_wait_only(caller: House) -> None:
     assert (await caller.call("get_run", run_id=run_id))["status"] == "running"
 
 
+@pytest.mark.promise("spawn.message")
 async def test_the_message_reaches_the_agent_as_it_was_given(caller: House) -> None:
     run_id, puppet = await caller.begin(
         prompt="look at this",

@@ -49,6 +49,7 @@ def test_what_is_no_profile_is_refused_in_one_line(tmp_path: Path) -> None:
         assert "secret" not in str(refused.value)
 
 
+@pytest.mark.promise("spawn.profile")
 async def test_the_profile_travels_as_text(one: House) -> None:
     (one.folder / "job.md").write_text("You review.", "utf-8")
     _, puppet = await one.begin(profile="job.md")
