@@ -14,8 +14,7 @@ from mcp.types import ElicitRequest, ElicitRequestFormParams, ElicitRequestURLPa
 from gateway.core import json
 from gateway.core.extension import (
     ALLOW,
-    DENY,
-    PERMISSION_OPTIONS,
+    YES_OR_NO,
     Answer,
     Option,
     PendingRequest,
@@ -29,7 +28,6 @@ DECISION: Final = "decision"
 REASON: Final = "reason"
 ANSWER: Final = "answer"
 
-_YES_NO: Final = tuple(option for option in PERMISSION_OPTIONS if option.id in (ALLOW, DENY))
 _TYPES: Final = frozenset({"string", "number", "integer", "boolean"})
 # What a field may say of itself; everything else is left out, the agent checks its answer anyway.
 _SAID: Final = frozenset(
@@ -94,7 +92,7 @@ def _fields(request: PendingRequest) -> JsonObject | None:
         case "form" if _schema(request):
             return _flat(_schema(request))
         case "permission" | "plan":
-            return _decision(request.options or _YES_NO)
+            return _decision(request.options or YES_OR_NO)
         case _ if request.questions:
             return {_key(n): _question(one) for n, one in enumerate(request.questions)}
         case _ if request.options:
@@ -116,7 +114,7 @@ def _decision(options: Sequence[Option]) -> JsonObject:
 
 def _decided(request: PendingRequest, given: Content) -> Answer:
     choice = _text(given, DECISION)
-    known = [option.id for option in request.options or _YES_NO]
+    known = [option.id for option in request.options or YES_OR_NO]
     if choice not in known:
         raise UnusableError(f"decision is none of {', '.join(known)}")
     reason = given.get(REASON)

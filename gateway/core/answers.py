@@ -8,7 +8,15 @@ from typing import Any, Final, cast
 
 from pydantic import ValidationError
 
-from gateway.core.extension import ALLOW, DENY, Answer, PendingRequest, describe
+from gateway.core.extension import (
+    ALLOW,
+    DENY,
+    YES_OR_NO,
+    Answer,
+    Option,
+    PendingRequest,
+    describe,
+)
 from gateway.core.json import as_object
 from gateway.core.messages import DataPart, Message, TextPart
 
@@ -49,8 +57,7 @@ def read_answers(message: Message, pending: Sequence[PendingRequest]) -> list[An
         if answer.request_id in seen:
             raise AnswerError("ambiguous_answer", f"{answer.request_id!r} is answered twice here")
         seen.add(answer.request_id)
-        _check(answer, known[answer.request_id])
-    return found
+    return [_fitted(answer, known[answer.request_id]) for answer in found]
 
 
 def names_requests(message: Message) -> bool:
@@ -96,20 +103,76 @@ def _from_text(message: Message, pending: Sequence[PendingRequest]) -> Answer:
         return Answer(request_id=only.request_id, answers=answers, message=text)
     if text.lower().rstrip(".!") in _ALLOW_WORDS:
         return Answer(request_id=only.request_id, option=ALLOW)
+    if (chosen := _option(text, only.options)) is not None:
+        return Answer(request_id=only.request_id, option=chosen)
     return Answer(request_id=only.request_id, option=DENY, message=text)
 
 
-def _check(answer: Answer, request: PendingRequest) -> None:
-    """Raises AnswerError when the answer does not fit the request's kind."""
+def _fitted(answer: Answer, request: PendingRequest) -> Answer:
+    """The answer in the request's own words: ids of its options and questions, where it was given
+    by their labels. Raises: AnswerError when it does not fit the request's kind."""
     if request.kind in ("permission", "plan"):
-        allowed = {option.id for option in request.options} or {ALLOW, DENY}
-        if answer.choice not in allowed:
-            raise AnswerError(
-                "not_an_answer",
-                f"{request.request_id!r} takes option {' | '.join(sorted(allowed))}, "
-                f"got {answer.choice!r}",
-            )
-    elif answer.choice is None and answer.answers is None and answer.message is None:
-        raise AnswerError(
-            "not_an_answer", f"{request.request_id!r} takes answers or a message, got neither"
-        )
+        options = request.options or YES_OR_NO
+        chosen = _option(answer.choice or "", options)
+        if chosen is None:
+            raise _unfit(request, _choices(options), answer)
+        return answer.model_copy(update={"option": chosen, "decision": None})
+    if answer.choice is None and not answer.answers and answer.message is None:
+        raise AnswerError("not_an_answer", f"{request.request_id!r} takes {_taken(request)}")
+    if request.kind != "question":
+        return answer
+    return _of_question(answer, request)
+
+
+def _of_question(answer: Answer, request: PendingRequest) -> Answer:
+    moved: dict[str, Any] = {}
+    if answer.answers:
+        moved["answers"] = {
+            _question(name, request): value for name, value in answer.answers.items()
+        }
+    options = request.options
+    if len(request.questions) == 1:
+        labels = [option.label for option in request.questions[0].options]
+        options = (*options, *(Option(id=label, label=label) for label in labels))
+    if answer.choice is not None and options:
+        chosen = _option(answer.choice, options)
+        if chosen is None:
+            raise _unfit(request, f"{_choices(options)}, or a message of your own words", answer)
+        moved |= {"option": chosen, "decision": None}
+    return answer.model_copy(update=moved)
+
+
+def _option(said: str, options: Sequence[Option]) -> str | None:
+    """The id of the option that is meant, by its id or its label."""
+    meant = said.strip().casefold()
+    exact = (option.id for option in options if option.id == said)
+    alike = (o.id for o in options if meant in (o.id.casefold(), o.label.casefold()))
+    return next(exact, None) or next(alike, None)
+
+
+def _question(name: str, request: PendingRequest) -> str:
+    """The id of the question that is meant, by its id or its words. Raises: AnswerError."""
+    for question in request.questions:
+        if name in (question.id, question.question):
+            return question.id
+    if not request.questions:
+        return name
+    known = ", ".join(repr(question.id) for question in request.questions)
+    raise AnswerError(
+        "not_an_answer",
+        f"{request.request_id!r} has no question {name[:64]!r}; the ids of its questions: {known}",
+    )
+
+
+def _taken(request: PendingRequest) -> str:
+    known = ", ".join(repr(question.id) for question in request.questions)
+    return f"answers (ids of its questions: {known}) or a message" if known else "a message"
+
+
+def _choices(options: Sequence[Option]) -> str:
+    return " | ".join(option.id for option in options)
+
+
+def _unfit(request: PendingRequest, takes: str, answer: Answer) -> AnswerError:
+    got = "none" if answer.choice is None else repr(answer.choice[:64])
+    return AnswerError("not_an_answer", f"{request.request_id!r} takes option {takes}; got {got}")

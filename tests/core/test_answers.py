@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.core.answers import AnswerError, read_answers
-from gateway.core.extension import PERMISSION_OPTIONS, PendingRequest, Question
+from gateway.core.extension import PERMISSION_OPTIONS, PendingRequest, Question, QuestionOption
 from gateway.core.messages import DataPart, Message, TextPart, user_text
 
 ASKED = PendingRequest(
@@ -78,6 +78,62 @@ def test_an_answer_that_fits_nothing_is_refused_whole(data: Any, code: str) -> N
     with pytest.raises(AnswerError) as refused:
         read_answers(_data(data), [ASKED, WONDERED])
     assert refused.value.code == code
+
+
+CHOSEN = PendingRequest(
+    request_id="q-3",
+    kind="question",
+    text="Which?",
+    questions=(
+        Question(
+            id="q1",
+            question="Which?",
+            options=(QuestionOption(label="red"), QuestionOption(label="green")),
+        ),
+    ),
+)
+
+
+# An answer under another name than its question's was taken, reached the agent as nothing, and the
+# question was spent.
+@pytest.mark.parametrize("answers", [{"q": "red"}, {"q-3": "red"}, {"q1": "red", "q2": "x"}])
+def test_an_answer_to_a_question_that_is_not_asked_is_refused(answers: dict[str, str]) -> None:
+    with pytest.raises(AnswerError, match="the ids of its questions: 'q1'"):
+        read_answers(_data({"request_id": "q-3", "answers": answers}), [CHOSEN])
+
+
+def test_no_answers_are_no_answer() -> None:
+    with pytest.raises(AnswerError, match="ids of its questions: 'q1'"):
+        read_answers(_data({"request_id": "q-3", "answers": {}}), [CHOSEN])
+
+
+def test_a_question_is_known_by_its_words_too() -> None:
+    [answer] = read_answers(_data({"request_id": "q-3", "answers": {"Which?": "red"}}), [CHOSEN])
+    assert answer.answers == {"q1": "red"}
+
+
+@pytest.mark.parametrize(
+    ("said", "meant", "request_"),
+    [
+        ("Allow once", "allow", ASKED),
+        ("DENY", "deny", ASKED),
+        ("allow_session", "allow_session", ASKED),
+        ("Red", "red", CHOSEN),
+    ],
+)
+def test_an_option_is_known_by_its_label_too(
+    said: str, meant: str, request_: PendingRequest
+) -> None:
+    data = {"request_id": request_.request_id, "option": said}
+    [answer] = read_answers(_data(data), [request_])
+    assert (answer.option, answer.decision) == (meant, None)
+
+
+def test_a_question_takes_none_but_its_options_as_an_option_and_any_words_as_a_message() -> None:
+    with pytest.raises(AnswerError, match=r"takes option red \| green, or a message"):
+        read_answers(_data({"request_id": "q-3", "option": "purple"}), [CHOSEN])
+    [answer] = read_answers(_data({"request_id": "q-3", "message": "purple"}), [CHOSEN])
+    assert answer.message == "purple"
 
 
 def test_text_beside_an_answer_is_no_answer_of_its_own() -> None:
