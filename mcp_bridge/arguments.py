@@ -64,7 +64,7 @@ Said = Annotated[
     WithJsonSchema(
         {
             "type": "object",
-            "description": "The same in parts: {parts: [{type: text, text} | {type: data, data} | "
+            "description": "In parts, after prompt: {parts: [{type: text, text} | {type: data, data} | "
             "{type: file, uri|bytes_base64, mime_type, name}]}.",
         }
     ),

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 from mcp.types import ElicitRequest, ElicitRequestFormParams, ElicitRequestURLParams
 
 from gateway.core import json
+from gateway.core.answers import YES_OR_NO
 from gateway.core.extension import (
     ALLOW,
-    YES_OR_NO,
     Answer,
     Option,
     PendingRequest,

@@ -4,7 +4,9 @@ Knows no tool. Schemas are the caller's context: titles, nulls and indirections 
 limits stand in the descriptions, because some clients strip everything else.
 """
 
+import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any, Final, TypeVar, cast, get_args
 
 from pydantic import (
@@ -28,6 +30,14 @@ RESULT_BYTES_MAX: Final = 262_144
 
 # Left out of what is published; the models check all of it.
 _NOISE: Final = frozenset({"title", "default", "additionalProperties", "minLength", "maxLength"})
+
+# What pydantic calls by its own classes, in words of JSON.
+_TAKES: Final[Mapping[str, str]] = {
+    "model_type": "an object",
+    "dict_type": "an object",
+    "list_type": "a list",
+    "string_type": "a text",
+}
 
 A = TypeVar("A", bound="Arguments")
 
@@ -84,26 +94,48 @@ def read_arguments(model: type[A], tool: str, values: Mapping[str, Any]) -> A:
 
 
 def _describe(model: type[BaseModel], error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
+    """The mistake to mend first: an unknown name explains a missing one, not the other way round."""
+    found = error.errors(include_url=False, include_input=False)
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
+    path = [str(part) for part in first["loc"]]
+    where = ".".join(path)
     match first["type"]:
         case "extra_forbidden":
-            *path, name = [str(part) for part in first["loc"]]
-            known = ", ".join(_fields_at(model, path))
+            *path, name = path
+            known = _fields_at(model, path)
+            meant = get_close_matches(_snake(name), known, 1)
             inside = f" in {'.'.join(path)}" if path else ""
-            return f"unknown argument {name[:64]!r}{inside}; known: {known}"
+            hint = f"; did you mean {meant[0]}?" if meant else f"; known: {', '.join(known)}"
+            return f"unknown argument {name[:64]!r}{inside}{hint}"
         case "missing":
-            return f"argument {where!r} is missing"
+            missing = [".".join(map(str, one["loc"])) for one in found if one["type"] == "missing"]
+            if len(missing) == 1:
+                return f"argument {where!r} is missing"
+            return f"arguments are missing: {', '.join(missing)}"
+        case kind if kind in _TAKES:
+            return f"{where} takes {_TAKES[kind]}{_members_said(model, path)}"
         case _:
             text = first["msg"].removeprefix("Value error, ")
             return f"{where}: {text}" if where else text
+
+
+def _snake(name: str) -> str:
+    """camelCase as the arguments are written."""
+    return re.sub("(?<=[a-z0-9])([A-Z])", r"_\1", name[:64]).lower()
+
+
+def _members_said(model: type[BaseModel], path: list[str]) -> str:
+    """The members of the object that was meant, for who gave something else."""
+    known = _fields_at(model, path)
+    return f" {{{', '.join(known)}}}" if known else ""
 
 
 def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
     """The field names of the (nested) object at `path`."""
     schema = input_schema(model)
     for name in path:
-        schema = json.as_object(json.as_object(schema.get("properties")).get(name))
+        inside = schema.get("items") if name.isdecimal() else None
+        schema = json.as_object(inside or json.as_object(schema.get("properties")).get(name))
     return list(json.as_object(schema.get("properties")))
 
 

@@ -65,7 +65,7 @@ PROMISES: Final[Mapping[str, str]] = {
     "catalog.unknown": "An unknown tool is an error of the protocol that names the tools.",
     "relay.one": "Of any number of relays that find no gateway, one starts it.",
     "relay.again": "A relay goes on when the gateway restarts between two calls.",
-    "argument.forms": "5 may be given as 5.0 or \"5\", an object as its JSON text; true is no number.",
+    "argument.forms": '5 may be given as 5.0 or "5", an object as its JSON text; true is no number.',
     "answer.once": "Of two clients that answer one request one is taken, the other told so and what to do.",
     "client.gone": "A client that vanishes while it polls ends its wait, and no run.",
     "client.noise": "Noise on a pipe costs its client an error, and nobody else anything.",

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from gateway.core.extension import (
     ALLOW,
     DENY,
-    YES_OR_NO,
+    PERMISSION_OPTIONS,
     Answer,
     Option,
     PendingRequest,
@@ -23,6 +23,9 @@ from gateway.core.messages import DataPart, Message, TextPart
 _ALLOW_WORDS: Final = frozenset(
     {"allow", "yes", "y", "ok", "okay", "approve", "approved", "accept"}
 )
+
+# Of a permission or plan that names no options of its own.
+YES_OR_NO: Final = tuple(option for option in PERMISSION_OPTIONS if option.id in (ALLOW, DENY))
 
 
 class AnswerError(ValueError):

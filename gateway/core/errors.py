@@ -63,6 +63,7 @@ class RunEndedError(CoreError):
         super().__init__(
             f"run {run_id} is already {status}; send a new message in the same session instead"
         )
+        self.status = status
 
 
 class NotResumableError(CoreError):

@@ -225,8 +225,6 @@ PERMISSION_OPTIONS: Final = (
     Option(id=DENY, label="Deny"),
     Option(id=ABORT, label="Deny and stop"),
 )
-# Of a permission or plan that names no options of its own.
-YES_OR_NO: Final = tuple(option for option in PERMISSION_OPTIONS if option.id in (ALLOW, DENY))
 
 
 class InvalidRequestError(ValueError):

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from gateway.core import json
+from gateway.core import json, pointers
 from gateway.core.characters import cut
 from gateway.core.json import JsonObject
 
@@ -145,7 +145,7 @@ def _members(data: JsonObject, inline: JsonObject, limits: Limits) -> Iterator[_
                 yield from _members_of_request(data[PENDING][at], request, at)
         elif key != REFS and isinstance(value, dict | list | str):
             size = _size(cast("object", value))
-            pointer = f"/{_escape(key)}"
+            pointer = f"/{pointers.escape(key)}"
             if len(pointer) <= POINTER_MAX and (key not in _KEPT or size > limits.event):
                 yield _Member(pointer, inline, data, key, size)
 
@@ -170,7 +170,7 @@ def join(data: JsonObject, payloads: Sequence[Payload]) -> JsonObject:
     whole = cast("JsonObject", _copy({key: v for key, v in data.items() if key != REFS}))
     for payload in payloads:
         text = payload.content.decode()
-        _put(
+        pointers.put(
             whole,
             payload.pointer,
             json.decode(text) if payload.mime == "application/json" else text,
@@ -195,7 +195,7 @@ def _walk(value: Any, pointer: str, limits: Limits, taken: dict[str, Payload]) -
         return {
             key: item
             if _kept(pointer, key)
-            else _walk(item, f"{pointer}/{_escape(key)}", limits, taken)
+            else _walk(item, f"{pointer}/{pointers.escape(key)}", limits, taken)
             for key, item in items.items()
         }
     if isinstance(value, list):
@@ -273,25 +273,3 @@ def _copy(value: Any) -> Any:
     if isinstance(value, list):
         return [_copy(item) for item in cast("list[Any]", value)]
     return value
-
-
-def _escape(key: str) -> str:
-    return key.replace("~", "~0").replace("/", "~1")
-
-
-def _keys(pointer: str) -> list[str]:
-    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
-
-
-def _step(value: Any, key: str) -> Any:
-    return cast("list[Any]", value)[int(key)] if isinstance(value, list) else value[key]
-
-
-def _put(value: Any, pointer: str, item: Any) -> None:
-    *path, last = _keys(pointer)
-    for key in path:
-        value = _step(value, key)
-    if isinstance(value, list):
-        value[int(last)] = item
-    else:
-        value[last] = item

@@ -4,9 +4,15 @@ from typing import Annotated, Final
 
 from pydantic import Field, WithJsonSchema, model_validator
 
+from gateway.core.answers import AnswerError, read_answers
 from gateway.core.continuing import Continued, Word, go_on
+from gateway.core.errors import RunEndedError
 from gateway.core.extension import Answer
+from gateway.core.json import JsonObject
+from gateway.core.messages import Message
+from gateway.core.record import Run
 from mcp_bridge.arguments import RequestKey, Said
+from mcp_bridge.errors import RefusedError
 from mcp_bridge.runs import speech, views
 from mcp_bridge.runs.references import RunReference, find_run
 from mcp_bridge.runs.results import ContinuedRun
@@ -26,8 +32,8 @@ class ContinueRun(RunReference):
             Answer,
             FromText,
             Field(
-                description="To one pending request: an option's id, or answers by question "
-                "id, or a message."
+                description="To one pending request. permission, plan: option (an id), message: "
+                "why. question: answers {question id: text}, or message."
             ),
         ]
         | None
@@ -39,6 +45,10 @@ class ContinueRun(RunReference):
     def _says_something(self) -> "ContinueRun":
         if not (self.text or "").strip() and self.answer is None and self.input_message is None:
             raise ValueError("Provide text, answer or input_message")
+        if self.text is not None and self.answer is not None:
+            raise ValueError(
+                "give text or answer, not both; a reason or free words go into answer.message"
+            )
         return self
 
 
@@ -51,8 +61,26 @@ async def continue_run(call: Call, arguments: ContinueRun) -> ContinuedRun:
         is_answer=speech.only_answers(message),
         parent=call.parent,
     )
-    done = await go_on(call.tasks, run, word, by_name=arguments.run_id is None)
-    return _continued(done)
+    understood = _understood(message, run)
+    try:
+        done = await go_on(call.tasks, run, word, by_name=arguments.run_id is None)
+    except RunEndedError as exc:
+        raise RefusedError(
+            f"run {run.id} is already {exc.status}, nothing is pending; "
+            "continue_run with text goes on in its conversation"
+        ) from exc
+    answer = _continued(done)
+    if done.did == "answered":
+        answer["answered"] = understood
+    return answer
+
+
+def _understood(message: Message, run: Run) -> list[JsonObject]:
+    """What the words are taken for: a plain yes allows, other words deny with a reason."""
+    try:
+        return [answer.to_json() for answer in read_answers(message, run.pending)]
+    except AnswerError:
+        return []  # it answers nothing, or is refused
 
 
 def _continued(done: Continued) -> ContinuedRun:

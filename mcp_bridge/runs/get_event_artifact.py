@@ -1,10 +1,16 @@
 """get_event_artifact: a value that was too long for its event, page by page."""
 
+from dataclasses import replace
 from typing import Annotated, Final
 
 from pydantic import Field, field_validator, model_validator
 
+from gateway.core import characters, json, pointers, redact
+from gateway.core.errors import PayloadNotFoundError
+from gateway.core.record import Run
 from gateway.core.store.entry import PayloadSlice
+from mcp_bridge.errors import RefusedError
+from mcp_bridge.runs import views
 from mcp_bridge.runs.lines import count_lines, first_lines, line_start
 from mcp_bridge.runs.references import RunReference, find_run
 from mcp_bridge.runs.results import ArtifactSlice
@@ -16,7 +22,10 @@ SLICE_BYTES: Final = 65_536
 class GetEventArtifact(RunReference):
     seq: Annotated[int, Field(ge=1)]
     field_path: Annotated[
-        str, Field(min_length=1, description="A key of its artifact_refs, such as /output.")
+        str,
+        Field(
+            min_length=1, description="A key of artifact_refs or truncated.fields, such as /output."
+        ),
     ]
     offset: Annotated[int, Field(ge=0, description="Bytes to skip; default 0.")] = 0
     limit: Annotated[
@@ -46,11 +55,15 @@ class GetEventArtifact(RunReference):
 
 async def get_event_artifact(call: Call, arguments: GetEventArtifact) -> ArtifactSlice:
     run = await find_run(call, arguments)
+    seq, pointer = arguments.seq, arguments.field_path
 
     async def read(offset: int, limit: int) -> PayloadSlice:
-        return await call.tasks.payload(
-            call.principal, run.id, arguments.seq, arguments.field_path, offset=offset, limit=limit
-        )
+        try:
+            return await call.tasks.payload(
+                call.principal, run.id, seq, pointer, offset=offset, limit=limit
+            )
+        except PayloadNotFoundError:
+            return _slice(await _uncut(call, run, arguments), offset, limit)
 
     offset = arguments.offset
     if arguments.from_line is not None:
@@ -72,13 +85,46 @@ async def get_event_artifact(call: Call, arguments: GetEventArtifact) -> Artifac
     }
     if arguments.from_line is not None or arguments.lines is not None:
         answer["returned_lines"] = count_lines(content)
+    if answer["has_more"]:
+        answer["next_offset"] = answer["offset"] + answer["returned_bytes"]
     return answer
+
+
+async def _uncut(call: Call, run: Run, arguments: GetEventArtifact) -> PayloadSlice:
+    """A field that stands in its event whole. Raises: RefusedError, PayloadNotFoundError."""
+    seq, pointer = arguments.seq, arguments.field_path
+    if seq > run.last_seq:
+        raise RefusedError(f"run {run.id} has no event {seq}; its last is {run.last_seq}")
+    page = await call.tasks.events(call.principal, run.id, after=seq - 1, limit=1)
+    data = views.event_data(page.events[0])
+    try:
+        value = pointers.at(data, pointer) if pointer.startswith("/") else None
+    except (LookupError, ValueError, TypeError):
+        value = None
+    if value is None:
+        raise PayloadNotFoundError(seq, pointer, sorted(f"/{key}" for key in data))
+    text = value if isinstance(value, str) else json.encode(value)
+    return PayloadSlice(
+        seq=seq,
+        pointer=pointer,
+        mime="text/plain" if isinstance(value, str) else "application/json",
+        encoding="utf-8",
+        total_bytes=len(text.encode()),
+        offset=0,
+        content=text.encode(),
+        relpath=redact.relpath(seq, page.events[0].type),
+    )
+
+
+def _slice(whole: PayloadSlice, offset: int, limit: int) -> PayloadSlice:
+    start, end = characters.character_range(whole.content, offset, limit)
+    return replace(whole, offset=start, content=whole.content[start:end])
 
 
 GET_EVENT_ARTIFACT: Final = Tool(
     name="get_event_artifact",
     description="Read a field of an event that poll_events or get_run cut, by bytes or by lines. "
-    "Go on at offset + returned_bytes while has_more.",
+    "Go on at next_offset.",
     arguments=GetEventArtifact,
     result=ArtifactSlice,
     run=get_event_artifact,

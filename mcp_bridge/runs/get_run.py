@@ -14,6 +14,9 @@ from mcp_bridge.runs.results import WholeRun
 from mcp_bridge.schemas import RESULT_BYTES
 from mcp_bridge.tool import LONG, Call, Tool, reads
 
+RESPONSE: Final = "/final_response"
+_MARK: Final = 64  # bytes of what is said of a cut, half of it
+
 
 class GetRun(RunReference):
     max_bytes: MaxBytes = RESULT_BYTES
@@ -24,6 +27,7 @@ async def get_run(call: Call, arguments: GetRun) -> WholeRun:
     whole = views.whole_run(run, call.tasks.liveness(run), await call.tasks.queued(run))
     if pages.size(whole) > arguments.max_bytes and run.status is RunStatus.COMPLETED:
         await _shorten_result(call, run, whole)
+        _fill(run, whole, arguments.max_bytes)
     return pages.clip(whole, arguments.max_bytes)
 
 
@@ -42,6 +46,27 @@ async def _shorten_result(call: Call, run: Run, whole: WholeRun) -> None:
     if fields:
         result["truncated"] = {"seq": run.last_seq, "fields": fields}
         whole["result"] = result
+
+
+def _fill(run: Run, whole: WholeRun, most: int) -> None:
+    """As much of a long final response as there is room for, and how to read on."""
+    result, response = whole.get("result", {}), run.result and run.result.final_response
+    if not response or RESPONSE not in as_object(result.get("truncated")).get("fields", {}):
+        return
+    total = len(response.encode())
+    result["final_response"] = ""
+    room = most - pages.size(whole) - 2 * _MARK
+    while room > 0:
+        shown = response.encode()[:room].decode(errors="ignore")
+        read = len(shown.encode())
+        result["final_response"] = (
+            f"{shown}\n...[{read} of {total} bytes; the rest: get_event_artifact "
+            f"seq {run.last_seq}, field_path {RESPONSE}, offset {read}]"
+        )
+        if (over := pages.size(whole) - most) <= 0:  # what JSON escapes takes more room
+            return
+        room -= max(over, room // 8)
+    result["final_response"] = f"...[{total} bytes: get_event_artifact]"
 
 
 GET_RUN: Final = Tool(

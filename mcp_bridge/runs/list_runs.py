@@ -1,6 +1,8 @@
 """list_runs: the caller's runs, newest first, page by page."""
 
+import os
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator
@@ -43,9 +45,20 @@ class ListRuns(Arguments):
     labels: Annotated[Labels, Field(description="All of these.")] | None = None
     since: Annotated[Text, Field(description="Accepted from this ISO time on.")] | None = None
     until: Annotated[Text, Field(description="Accepted before it.")] | None = None
-    limit: Annotated[int, Field(ge=1, le=200, description="Most runs; default 20.")] = LIST_LIMIT
+    limit: Annotated[
+        int, Field(ge=1, le=200, description="Most runs; default 20. max_bytes ends a page too.")
+    ] = LIST_LIMIT
     cursor: Text | None = None
     max_bytes: MaxBytes = RESULT_BYTES
+
+    @field_validator("cwd")
+    @classmethod
+    def _whole_path(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if not Path(value).is_absolute():
+            raise ValueError(f"cwd must be an absolute path, got {value[:200]!r}")
+        return os.path.normpath(value)
 
     @field_validator("since", "until")
     @classmethod
@@ -82,7 +95,12 @@ async def list_runs(call: Call, arguments: ListRuns) -> RunsPage:
         shown = [pages.clip(view, budget) for view in shown[:count]]
         cursor = encode_cursor(query, page.runs[count - 1])
     answer: RunsPage = {"runs": shown}
-    return answer if cursor is None else {"next_cursor": cursor, "runs": shown}
+    if not shown and arguments.model_dump(exclude_defaults=True).keys() - {"limit", "max_bytes"}:
+        answer = {
+            "note": "no run fits all of these; list_runs without them shows what there is",
+            **answer,
+        }
+    return answer if cursor is None else {"next_cursor": cursor, **answer}
 
 
 def _statuses(asked: str | None) -> tuple[RunStatus, ...]:

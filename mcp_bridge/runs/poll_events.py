@@ -7,15 +7,13 @@ from typing import Annotated, Final
 from pydantic import Field, field_validator, model_validator
 
 from gateway.core.events import EVENT_TYPES
-from gateway.core.json import JsonObject
 from gateway.core.outcomes import EventPage
 from gateway.core.status import WAITING
-from mcp_bridge import pages
 from mcp_bridge.arguments import MaxBytes
-from mcp_bridge.runs import views
+from mcp_bridge.runs.event_pages import Room, page_of_one, page_of_several
 from mcp_bridge.runs.references import ONE_OF_BOTH, RunReference, find_run
-from mcp_bridge.runs.results import EventsPage, RunEvent, RunState
-from mcp_bridge.schemas import RESULT_BYTES, Arguments
+from mcp_bridge.runs.results import EventsPage
+from mcp_bridge.schemas import RESULT_BYTES, Arguments, FromText
 from mcp_bridge.tool import LOAD, LONG, Call, Tool, reads
 
 POLL_LIMIT: Final = 100
@@ -24,24 +22,32 @@ POLL_WAIT_MS: Final = 20_000
 POLL_WAIT_MAX_MS: Final = 30_000
 RUNS_MAX: Final = 32  # their states alone take 4 KB of an answer
 BEAT_S: Final = 5.0  # between progress notifications of a waiting poll
-_ENVELOPE: Final = 256  # bytes of a page beside its items
-_STATE: Final = 160  # bytes of one run's state without what it asks
 
 
 class Cursor(Arguments):
-    """A run and how far it was read; `after_seq` of the call where it says nothing."""
+    """A run and how far it was read; from its start, or from the call's own `after_seq`."""
 
     run_id: Annotated[str, Field(min_length=1)]
     after_seq: Annotated[int, Field(ge=0)] | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_id(cls, value: object) -> object:
+        return {"run_id": value} if isinstance(value, str) else value
+
 
 class PollEvents(RunReference):
-    after_seq: Annotated[
-        int, Field(ge=0, description="0 at first, then next_after_seq of the last answer.")
-    ]
+    # The contract's own: nobody reads a run from its start again for want of a cursor.
+    after_seq: (
+        Annotated[
+            int, Field(ge=0, description="0 at first, then next_after_seq of the last answer.")
+        ]
+        | None
+    ) = None
     run_ids: (
         Annotated[
             list[Cursor],
+            FromText,
             Field(
                 min_length=1,
                 max_length=RUNS_MAX,
@@ -53,7 +59,8 @@ class PollEvents(RunReference):
     types: (
         Annotated[
             list[str],
-            Field(description="Only these events, such as agent_message, run_completed."),
+            FromText,
+            Field(description="Only these events, such as agent_message."),
         ]
         | None
     ) = None
@@ -82,6 +89,8 @@ class PollEvents(RunReference):
         if self.run_ids is None:
             if not single:
                 raise ValueError(f"{ONE_OF_BOTH}; or run_ids for several")
+            if self.after_seq is None:
+                raise ValueError("argument 'after_seq' is missing: 0 at first")
             return self
         if single:
             raise ValueError("give run_id (or agent_name) or run_ids, not both")
@@ -94,16 +103,20 @@ class PollEvents(RunReference):
 async def poll_events(call: Call, arguments: PollEvents) -> EventsPage:
     if arguments.run_ids is None:
         run = await find_run(call, arguments)
-        cursors = {run.id: arguments.after_seq}
+        cursors = {run.id: arguments.after_seq or 0}
     else:
         cursors = {
-            cursor.run_id: arguments.after_seq if cursor.after_seq is None else cursor.after_seq
+            cursor.run_id: (arguments.after_seq or 0)
+            if cursor.after_seq is None
+            else cursor.after_seq
             for cursor in arguments.run_ids
         }
     found = await _wait(call, cursors, arguments)
-    if arguments.run_ids is None:
-        return _page_of_one(found[0], arguments)
-    return _page_of_several(found, arguments)
+    room = Room(events=arguments.limit, bytes_=arguments.max_bytes)
+    single = arguments.run_ids is None
+    answer = page_of_one(found[0], room) if single else page_of_several(found, room)
+    _add_turns(call, answer)
+    return answer
 
 
 async def _wait(
@@ -111,12 +124,13 @@ async def _wait(
 ) -> Sequence[EventPage]:
     """The first pages with something to tell, or the last ones of the waiting time."""
     most = arguments.wait_ms / 1000
+    asked = cursors
     begun = time.monotonic()
     next_beat = BEAT_S
     while True:
         found = [await _read(call, run_id, after, arguments) for run_id, after in cursors.items()]
         waited = time.monotonic() - begun
-        if _worth_telling(found) or waited >= most:
+        if waited >= most or _worth_telling(found, asked):
             return found
         if waited >= next_beat:
             next_beat += BEAT_S
@@ -132,10 +146,13 @@ async def _read(call: Call, run_id: str, after: int, arguments: PollEvents) -> E
     )
 
 
-def _worth_telling(found: Sequence[EventPage]) -> bool:
-    """Something new, or no run is left that goes on by itself."""
-    return any(page.events for page in found) or all(
-        page.run.terminal or page.run.status in WAITING for page in found
+def _worth_telling(found: Sequence[EventPage], asked: Mapping[str, int]) -> bool:
+    """Something new, or no run is left that goes on by itself. That a run ended or waits is new
+    once, whatever types were chosen."""
+    still = [page.run.terminal or page.run.status in WAITING for page in found]
+    return all(still) or any(
+        page.events or (stands and page.run.last_seq > asked[page.run.id])
+        for page, stands in zip(found, still, strict=True)
     )
 
 
@@ -145,74 +162,12 @@ def _doing(found: Sequence[EventPage]) -> str:
     return f"{run.status}: {run.summary}"
 
 
-def _page_of_one(page: EventPage, arguments: PollEvents) -> EventsPage:
-    run = page.run
-    pending = pages.clip(views.pending_of(run), arguments.max_bytes // 2)
-    budget = arguments.max_bytes - _ENVELOPE - pages.size(pending)
-    shown, read_to = _shown(page, arguments.limit, budget) or _first(page, budget)
-    return {
-        "run_id": run.id,
-        "status": run.status.value,
-        "next_after_seq": read_to,
-        "has_more": run.last_seq > read_to,
-        "pending": pending,
-        "events": shown,
-    }
-
-
-def _page_of_several(found: Sequence[EventPage], arguments: PollEvents) -> EventsPage:
-    """Each run gets its share of the room and what others left of theirs; the one that has waited
-    longest to be read gets an event in any case, so that none waits for ever."""
-    limit, budget = arguments.limit, arguments.max_bytes - _ENVELOPE - len(found) * _STATE
-    states: dict[str, RunState] = {}
-    events: list[RunEvent] = []
-    for left, page in zip(range(len(found), 0, -1), sorted(found, key=_age), strict=True):
-        pending = pages.clip(views.pending_of(page.run), budget // left // 2)
-        budget -= pages.size(pending)
-        part = _shown(page, -(-limit // left), budget // left)
-        shown, read_to = part or (([], page.events[0].seq - 1) if events else _first(page, budget))
-        events += shown
-        limit -= len(shown)
-        budget -= sum(pages.size(event) + 1 for event in shown)
-        states[page.run.id] = _state(page, read_to, pending)
-    runs = [states[page.run.id] for page in found]
-    return {"has_more": any(state["has_more"] for state in runs), "runs": runs, "events": events}
-
-
-def _age(page: EventPage) -> tuple[bool, int]:
-    """Runs with something new first, the oldest of it before the others."""
-    return (not page.events, page.events[0].ts if page.events else 0)
-
-
-def _state(page: EventPage, read_to: int, pending: list[JsonObject]) -> RunState:
-    run = page.run
-    state: RunState = {
-        "run_id": run.id,
-        "status": run.status.value,
-        "next_after_seq": read_to,
-        "has_more": run.last_seq > read_to,
-    }
-    if pending:
-        state["pending"] = pending
-    return state
-
-
-def _shown(page: EventPage, limit: int, budget: int) -> tuple[list[RunEvent], int] | None:
-    """The first events that have room and how far they lead; None when there are, but no room."""
-    found = [views.event_view(page.run, event) for event in page.events[: max(0, limit)]]
-    shown = found[: pages.count_that_fits(found, budget)]
-    if len(shown) == len(page.events):
-        return shown, page.read_to
-    return (shown, shown[-1]["seq"]) if shown else None
-
-
-def _first(page: EventPage, budget: int) -> tuple[list[RunEvent], int]:
-    """The first event, cut to its room if it has to be."""
-    event = views.event_view(page.run, page.events[0])
-    if pages.size(event) + 2 > budget:
-        data = pages.clip(event["data"], budget - _ENVELOPE)
-        event["data"], event["clipped"] = data, True
-    return [event], event["seq"] if len(page.events) > 1 else page.read_to
+def _add_turns(call: Call, answer: EventsPage) -> None:
+    """To queued runs, whose end they wait for: a poll alone would not tell why nothing happens."""
+    for state in answer.get("runs", [answer]):
+        queued = call.tasks.queue_state(state.get("run_id", ""))
+        if queued is not None and queued.blocked_by is not None:
+            state["blocked_by"] = queued.blocked_by
 
 
 POLL_EVENTS: Final = Tool(
@@ -221,8 +176,8 @@ POLL_EVENTS: Final = Tool(
     "soon as there is something new, or no run goes on by itself (ended, or waiting for an answer). "
     "Repeat with next_after_seq until has_more is false and status is completed, failed, cancelled "
     "or rejected. pending: what it asks; answer with continue_run. With run_ids, runs has each "
-    "one's status and next_after_seq. data.artifact_refs lists texts that are cut; read them with "
-    "get_event_artifact.",
+    "one's status and next_after_seq. To wait for the end alone: types [run_completed]; an end or "
+    "a question is always told. Cut texts are in data.artifact_refs, for get_event_artifact.",
     arguments=PollEvents,
     result=EventsPage,
     run=poll_events,

@@ -26,7 +26,7 @@ class RunReference(Arguments):
     """A run by its id, or the current run of an agent by its name."""
 
     run_id: str | None = None
-    agent_name: Annotated[str, Field(description="Instead of run_id; cwd is its.")] | None = None
+    agent_name: Annotated[str, Field(description="Instead of run_id.")] | None = None
     cwd: str | None = None
 
     @field_validator("run_id", "agent_name")

@@ -17,12 +17,15 @@ AnyJson = Annotated[Any, WithJsonSchema({"anyOf": [{"type": kind} for kind in _K
 
 
 class SpawnedRun(TypedDict):
+    """`blocked_by`: the run of its session that has the turn."""
+
     run_id: str
     status: str
     session_id: str
     agent_name: str
     backend: str
     role: str | None
+    blocked_by: NotRequired[str]
 
 
 class RunError(TypedDict):
@@ -41,7 +44,8 @@ class RunResult(TypedDict):
 
 
 class RunView(TypedDict):
-    """A run as list_runs shows it. `parent_run_id`: the run from within which it was asked for."""
+    """A run as list_runs shows it. `parent_run_id`: the run from within which it was asked for.
+    `asks`: the ids of its pending requests."""
 
     run_id: str
     status: str
@@ -56,6 +60,7 @@ class RunView(TypedDict):
     completed_at: NotRequired[str]
     parent_run_id: NotRequired[str]
     labels: NotRequired[dict[str, str]]
+    asks: NotRequired[list[str]]
     cwd: str | None
     metadata: JsonObject
     remote_ref: JsonObject | None
@@ -90,12 +95,15 @@ class RunEvent(TypedDict):
 
 
 class RunState(TypedDict):
-    """A run of several and how far it was read; `pending` only when it asks something."""
+    """A run and how far it was read. `pending` when it asks something, `summary` when somebody has
+    to log in, `blocked_by` when another run of its session has the turn."""
 
     run_id: str
     status: str
     next_after_seq: int
     has_more: bool
+    summary: NotRequired[str]
+    blocked_by: NotRequired[str]
     pending: NotRequired[list[JsonObject]]
 
 
@@ -110,6 +118,8 @@ class EventsPage(TypedDict):
     status: NotRequired[str]
     next_after_seq: NotRequired[int]
     has_more: bool
+    summary: NotRequired[str]
+    blocked_by: NotRequired[str]
     pending: NotRequired[list[JsonObject]]
     runs: NotRequired[list[RunState]]
     events: list[RunEvent]
@@ -126,7 +136,7 @@ class CancelledRun(TypedDict):
 
 
 class ContinuedRun(TypedDict):
-    """`did`: answered, steered or resumed; attached means that this request_key did it before."""
+    """`answered`: what the words were taken for, {request_id, option, answers, message}. `did`: answered, steered or resumed; attached means that this request_key did it before."""
 
     run_id: str
     status: str
@@ -135,10 +145,14 @@ class ContinuedRun(TypedDict):
     mode: Literal["live", "resume"]
     did: Did
     resumed_from_run_id: NotRequired[str]
+    answered: NotRequired[list[JsonObject]]
 
 
 class RunsPage(TypedDict):
+    """`note`: why there are none, when filters were given."""
+
     next_cursor: NotRequired[str]
+    note: NotRequired[str]
     runs: list[RunView]
 
 
@@ -153,5 +167,6 @@ class ArtifactSlice(TypedDict):
     offset: int
     returned_bytes: int
     has_more: bool
+    next_offset: NotRequired[int]
     returned_lines: NotRequired[int]
     content: str

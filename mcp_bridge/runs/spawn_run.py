@@ -26,7 +26,7 @@ async def spawn_run(call: Call, arguments: SpawnRun) -> SpawnedRun:
         name_session=True,
     )
     run = sent.run
-    return {
+    answer: SpawnedRun = {
         "run_id": run.id,
         "status": run.status.value,
         "session_id": run.context_id,
@@ -34,6 +34,10 @@ async def spawn_run(call: Call, arguments: SpawnRun) -> SpawnedRun:
         "backend": run.backend,
         "role": run.request.role,
     }
+    queued = call.tasks.queue_state(run.id)
+    if queued is not None and queued.blocked_by is not None:
+        answer["blocked_by"] = queued.blocked_by
+    return answer
 
 
 def _keyed(request: CodingRequest, parent: Parent | None) -> CodingRequest:

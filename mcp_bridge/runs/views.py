@@ -38,6 +38,8 @@ def run_view(run: Run) -> RunView:
     }
     if run.completed_at is not None:
         view["completed_at"] = iso(run.completed_at)
+    if run.pending:
+        view["asks"] = [request.request_id for request in run.pending]
     if run.request.labels:
         view["labels"] = run.request.labels
     if run.request.parent is not None:

@@ -301,7 +301,7 @@ async def test_a_long_message_is_cut_in_its_event_and_read_whole_in_pages(world:
         ("cancel_run", {"run_id": "nope"}, "list_runs"),
         ("continue_run", {"run_id": "nope", "text": "hi"}, "list_runs"),
         ("get_event_artifact", {"run_id": "nope", "seq": 1, "field_path": "/x"}, "list_runs"),
-        ("poll_events", {}, "after_seq"),
+        ("poll_events", {"run_id": "nope"}, "after_seq"),
         ("list_runs", {"status": "sleeping"}, "status"),
     ],
 )

@@ -200,4 +200,6 @@ async def test_numbers_may_be_text_or_whole_floats_but_not_yes_or_no(wire: Wire)
         assert said.startswith("list_runs: limit: "), (limit, said)
     for text in _typed([5, True, ["a"]]):
         said = await wire.call("list_runs", f'{{"cwd":{text}}}', "modern")
-        assert said.startswith("list_runs: cwd: "), (text, said)
+        assert said == (
+            "list_runs: cwd: takes no true" if text == "true" else "list_runs: cwd takes a text"
+        )

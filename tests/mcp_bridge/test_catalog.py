@@ -25,8 +25,8 @@ CONTRACT: dict[str, tuple[set[str], set[str], set[str]]] = {
         | {"updated_at", "summary", "last_seq", "cwd", "metadata", "remote_ref"},
     ),
     "poll_events": (
-        {"after_seq"},
-        REFERENCE | {"limit", "wait_ms"},
+        set(),  # after_seq is asked of one run; of several each has its own
+        REFERENCE | {"after_seq", "limit", "wait_ms"},
         {"events"},  # and of one run its state, which several have each under `runs`
     ),
     "cancel_run": (set(), REFERENCE, {"run_id", "status", "cancelled_at"}),

@@ -62,6 +62,25 @@ async def test_pages_keep_to_their_filters(one: House) -> None:
     assert "first page" in await one.refused("list_runs", cursor=page["next_cursor"])
 
 
+async def test_a_folder_is_found_however_its_path_is_written(one: House) -> None:
+    run_id = await _spawned(one)
+    for cwd in (one.folder, f"{one.folder}/", f"{one.folder}/../work"):
+        assert await _found(one, cwd=str(cwd)) == [run_id]
+
+
+async def test_an_empty_list_says_that_its_filters_may_be_why(one: House) -> None:
+    assert await one.call("list_runs") == {"runs": []}
+    await _spawned(one)
+    assert "without them" in (await one.call("list_runs", agent_name="nobody"))["note"]
+
+
+async def test_a_run_that_asks_is_listed_with_its_requests(one: House) -> None:
+    _, puppet = await one.begin()
+    await puppet.ask("q-1", "q-2")
+    [run] = (await one.call("list_runs"))["runs"]
+    assert run["asks"] == ["q-1", "q-2"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -70,6 +89,7 @@ async def test_pages_keep_to_their_filters(one: House) -> None:
         ({"labels": {"a": 1}}, "labels"),
         ({"labels": "a"}, "labels"),
         ({"role": "boss"}, "role"),
+        ({"cwd": "project"}, "absolute path"),
     ],
 )
 async def test_a_wrong_filter_is_refused(one: House, arguments: dict[str, Any], said: str) -> None:

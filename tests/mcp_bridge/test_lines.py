@@ -81,3 +81,25 @@ async def test_lines_and_bytes_are_not_mixed(one: House) -> None:
     assert "not both" in await one.refused("get_event_artifact", **of, from_line=1, offset=3)
     assert "from_line" in await one.refused("get_event_artifact", **of, from_line=0)
     assert "lines" in await one.refused("get_event_artifact", **of, lines=0)
+
+
+async def test_a_field_that_was_not_cut_is_read_too(one: House) -> None:
+    run_id, puppet = await one.begin()
+    await puppet.say(CommandFinished(command="ls", output="a\nb\nc\n", exit_code=0))
+    of = {"run_id": run_id, "seq": 2}
+    whole = await one.call("get_event_artifact", **of, field_path="/output")
+    assert (whole["content"], whole["mime"], whole["has_more"]) == (
+        "a\nb\nc\n",
+        "text/plain",
+        False,
+    )
+    last = await one.call("get_event_artifact", **of, field_path="/output", from_line=-1)
+    assert last["content"] == "c\n"
+    piece = await one.call("get_event_artifact", **of, field_path="/output", offset=2, limit=2)
+    assert (piece["content"], piece["next_offset"]) == ("b\n", 4)
+    number = await one.call("get_event_artifact", **of, field_path="/exit_code")
+    assert (number["content"], number["mime"]) == ("0", "application/json")
+    for path in ("/nope", "output", "/output/0", "/command/x"):
+        assert "/output" in await one.refused("get_event_artifact", **of, field_path=path)
+    text = await one.refused("get_event_artifact", run_id=run_id, seq=9, field_path="/output")
+    assert text == f"run {run_id} has no event 9; its last is 2"

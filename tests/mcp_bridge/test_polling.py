@@ -8,7 +8,7 @@ import anyio.lowlevel
 import pytest
 
 from gateway.core import json
-from gateway.core.events import AgentMessage, CommandStarted, RunCompleted
+from gateway.core.events import AgentMessage, AuthRequired, CommandStarted, RunCompleted
 from gateway.core.json import JsonObject
 from tests.core.puppet import Puppet
 from tests.mcp_bridge.house import PATIENCE_S, House
@@ -185,6 +185,50 @@ async def test_the_end_of_a_run_is_told_whatever_events_were_chosen(one: House) 
     assert (page["status"], page["events"], page["has_more"]) == ("completed", [], False)
 
 
+# A filter on ends passed over the question, and the poll waited on beside it.
+async def test_a_question_ends_the_wait_once_whatever_events_were_chosen(one: House) -> None:
+    ids, (asking, _) = await _begin(one, 2)
+    asked: JsonObject = {"types": ["run_completed"], "run_ids": _cursors(ids), "wait_ms": 20_000}
+    page = await _woken(one, ids, asked, lambda: asking.ask("q-1"))
+    assert [run["status"] for run in page["runs"]] == ["input_required", "running"]
+    assert (page["events"], page["runs"][0]["next_after_seq"]) == ([], 2)
+    asked["run_ids"] = [
+        {"run_id": run["run_id"], "after_seq": run["next_after_seq"]} for run in page["runs"]
+    ]
+    still = await one.call("poll_events", **{**asked, "wait_ms": 50})
+    assert [run["status"] for run in still["runs"]] == ["input_required", "running"]
+
+
+async def test_ids_alone_are_read_from_the_start(one: House) -> None:
+    ids, _ = await _begin(one, 2)
+    for given in (ids, json.encode(ids)):
+        page = await one.call("poll_events", run_ids=given)
+        assert [event["run_id"] for event in page["events"]] == ids
+
+
+@pytest.mark.promise("get.liveness")
+async def test_a_run_that_waits_for_another_of_its_session_says_so_everywhere(one: House) -> None:
+    first, puppet = await one.begin()
+    await puppet.ask("q-1")
+    session = (await one.call("get_run", run_id=first))["session_id"]
+    second = await one.call(
+        "spawn_run", **one.task(session_mode="resume", session_id=session, prompt="next")
+    )
+    assert second["blocked_by"] == first
+    page = await one.call("poll_events", run_id=second["run_id"], after_seq=0, wait_ms=0)
+    assert (page["status"], page["blocked_by"]) == ("queued", first)
+    both = await one.call("poll_events", run_ids=[first, second["run_id"]], wait_ms=0)
+    assert [run.get("blocked_by") for run in both["runs"]] == [None, first]
+
+
+async def test_a_run_that_needs_a_login_says_what_for(one: House) -> None:
+    run_id, puppet = await one.begin()
+    await puppet.say(AuthRequired(text="log in at http://x"))
+    page = await one.call("poll_events", run_id=run_id, after_seq=2)
+    assert (page["status"], page["events"]) == ("auth_required", [])
+    assert "log in at http://x" in page["summary"]
+
+
 @pytest.mark.promise("poll.cancel")
 async def test_a_cancelled_poll_of_several_leaves_nobody_waiting(one: House) -> None:
     ids, puppets = await _begin(one, 3)
@@ -208,7 +252,8 @@ async def test_a_cancelled_poll_of_several_leaves_nobody_waiting(one: House) -> 
         ({"run_ids": [{"run_id": "a", "after": 1}], "after_seq": 0}, "unknown argument 'after'"),
         ({"run_ids": [{"run_id": str(n)} for n in range(33)], "after_seq": 0}, "at most 32"),
         ({"run_ids": "a", "after_seq": 0}, "run_ids"),
-        ({"run_ids": [{"run_id": "a"}]}, "after_seq"),
+        ({"run_id": "a"}, "'after_seq' is missing"),
+        ({"run_ids": [3], "after_seq": 0}, "run_ids.0 takes an object {run_id, after_seq}"),
         ({"run_id": "a", "after_seq": 0, "types": ["message"]}, "the types are run_started"),
     ],
 )  # fmt: skip

@@ -20,17 +20,17 @@ from tests.mcp_bridge.house import House
         ({"role": "boss"}, "role: Input should be"),
         ({"prompt": None}, "Either prompt or input_message is required"),
         ({"prompt": "  \n"}, "Either prompt or input_message is required"),
-        ({"prompt": 7}, "prompt: Input should be a valid string"),
+        ({"prompt": 7}, "prompt takes a text"),
         ({"nickname": "../../evil"}, "nickname: takes letters, digits"),
         ({"nickname": "a\x1b[2J"}, "nickname: takes letters, digits"),
         ({"session_mode": "resume"}, "session_id is required when session_mode is resume"),
         ({"session_mode": "resume", "session_id": "../x"}, "Unknown session_id: ../x"),
         ({"input_message": {"role": "user", "parts": []}}, "input_message.parts: "),
-        ({"input_message": "hello"}, "input_message: Input should be"),
+        ({"input_message": "hello"}, "input_message takes an object"),
         ({"input_message": {"parts": [{"type": "tex"}]}}, "input_message.parts.0.type"),
         ({"input_message": {"parts": [{"type": "file"}]}}, "without uri or bytes_base64"),
         ({"nickname": "x" * 65}, "nickname: String should have at most 64 characters"),
-        ({"output_schema": []}, "output_schema: Input should be a valid dictionary"),
+        ({"output_schema": []}, "output_schema takes an object"),
         ({"backend_config": {"permission_mode": "yolo"}}, "backend_config.permission_mode"),
         ({"backend_config": {"limits": {"deadline_s": 0}}}, "backend_config.limits.deadline_s"),
         ({"backend_config": {"agent_url": "http://a"}}, "is for backend remote_a2a only"),
@@ -57,7 +57,7 @@ async def test_a_wrong_spawn_is_refused_in_one_line(
         ({"backend_config": {"modle": "gpt"}}, "unknown argument 'modle' in backend_config"),
         (
             {"backend_config": {"limits": {"turns": 3}}},
-            "unknown argument 'turns' in backend_config.limits; known: deadline_s",
+            "unknown argument 'turns' in backend_config.limits; did you mean max_turns?",
         ),
     ],
 )
@@ -231,3 +231,14 @@ async def test_a_tool_that_breaks_says_so_without_its_secrets(
         r"get_run failed inside the gateway; its log has the details \(\w{8}\)", text
     )
     assert "secret-token" in caplog.text
+
+
+async def test_a_name_that_is_nearly_right_is_told_before_what_is_missing(one: House) -> None:
+    given = {**one.task(), "sessionMode": "new"}
+    del given["session_mode"]
+    assert await one.refused("spawn_run", **given) == (
+        "spawn_run: unknown argument 'sessionMode'; did you mean session_mode?"
+    )
+    assert await one.refused("spawn_run") == (
+        "spawn_run: arguments are missing: backend, role, cwd, session_mode"
+    )

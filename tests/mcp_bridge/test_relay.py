@@ -228,7 +228,9 @@ async def test_a_message_that_is_too_large_is_refused_and_the_next_one_served(
         await pipe.say("tools/call", 1, name="spawn_run", arguments={"prompt": "x" * 17_000_000})
         answer = await pipe.read()
         assert "HTTP 413" in answer["error"]["message"]
-        assert "at most 16777216 bytes; put what is longer into a file" in answer["error"]["message"]
+        assert (
+            "at most 16777216 bytes; put what is longer into a file" in answer["error"]["message"]
+        )
         await pipe.say("tools/list", 2)
         assert "result" in await pipe.read()
 

@@ -143,3 +143,27 @@ async def test_a_list_of_large_runs_goes_on_by_its_cursor(one: House) -> None:
     tiny = await one.call("list_runs", max_bytes=1024)
     assert len(tiny["runs"]) == 1
     assert _size(tiny) <= 1024
+
+
+# Of a response of 30 KB a thousand characters were shown, in an answer of 2 KB.
+@pytest.mark.parametrize("most", [1024, 8192, 20_000])
+@pytest.mark.parametrize("text", ["x" * 30_000, 'say "ü"\n' * 4000])
+async def test_a_long_response_fills_the_answer_and_says_where_the_rest_is(
+    one: House, most: int, text: str
+) -> None:
+    run_id, puppet = await one.begin()
+    await puppet.end(RunCompleted(final_response=text))
+    await one.ended(run_id)
+    run = await one.call("get_run", run_id=run_id, max_bytes=most)
+    assert _size(run) <= most
+    shown, _, rest = run["result"]["final_response"].rpartition("\n...[")
+    assert text.startswith(shown)
+    if most > 1024:
+        assert _size(run) > most * 3 // 4
+    read = len(shown.encode())
+    assert rest.startswith(f"{read} of {len(text.encode())} bytes; the rest: get_event_artifact")
+    assert f"field_path /final_response, offset {read}" in rest
+    found = await one.call(
+        "get_event_artifact", run_id=run_id, seq=2, field_path="/final_response", offset=read
+    )
+    assert shown + found["content"] == text

@@ -119,6 +119,32 @@ async def test_a_running_run_is_steered_or_says_that_it_cannot(caller: House) ->
     )
 
 
+@pytest.mark.promise("continue.kinds")
+@pytest.mark.parametrize(
+    ("text", "understood"),
+    [
+        ("yes", {"option": "allow"}),
+        ("Deny", {"option": "deny"}),
+        ("yes, but not there", {"option": "deny", "message": "yes, but not there"}),
+    ],
+)
+async def test_what_plain_words_were_taken_for_is_said(
+    one: House, text: str, understood: dict[str, str]
+) -> None:
+    run_id, puppet = await one.begin()
+    await puppet.ask("q-1")
+    answer = await one.call("continue_run", run_id=run_id, text=text)
+    assert answer["answered"] == [{"request_id": "q-1", **understood}]
+
+
+async def test_words_beside_an_answer_are_refused_and_not_lost(one: House) -> None:
+    run_id, puppet = await one.begin()
+    await puppet.ask("q-1")
+    given = {"text": "because", "answer": {"request_id": "q-1", "option": "deny"}}
+    assert "answer.message" in await one.refused("continue_run", run_id=run_id, **given)
+    assert puppet.heard == []
+
+
 @pytest.mark.promise("continue.resume")
 async def test_an_ended_run_goes_on_as_a_new_run_of_its_session(caller: House) -> None:
     run_id, puppet = await caller.begin(
@@ -147,6 +173,7 @@ async def test_an_ended_run_takes_no_answer(caller: House) -> None:
         "continue_run", run_id=run_id, answer={"request_id": "q-1", "option": "allow"}
     )
     assert "already completed" in text
+    assert "continue_run with text" in text
 
 
 @pytest.mark.promise("cancel.stop")
