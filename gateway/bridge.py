@@ -32,7 +32,7 @@ def _import_bridge() -> Build:
     """The bridge's builder. Raises: BridgeError when another package answers to its name."""
     try:
         # Inline: it takes the MCP libraries in, which the open listener does not wait for.
-        from mcp_bridge import server  # noqa: PLC0415
+        from mcp_bridge.face import server  # noqa: PLC0415
 
         build: Build = server.build
     except (ImportError, AttributeError) as exc:

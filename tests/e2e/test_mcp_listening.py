@@ -7,8 +7,8 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.core import json
 from gateway.core.face.caller import BODY
-from mcp_bridge import server
-from mcp_bridge.entrance import Entrance
+from mcp_bridge.face import server
+from mcp_bridge.face.entrance import Entrance
 from tests.core.puppet import stage
 from tests.e2e.callers import KINDS, Caller, Kind, place
 from tests.mcp_bridge.house import Agents, http_server

@@ -156,7 +156,7 @@ async def test_prompts_of_five_megabytes_work_beside_others(
             await gateway.ask("get_run", run_id=small)
             slowest = max(slowest, time.perf_counter() - began)
 
-    over = anyio.Event()
+    over, took = anyio.Event(), 0.0
     async with anyio.create_task_group() as group:
         group.start_soon(others, over)
         began = time.perf_counter()

@@ -13,7 +13,7 @@ from mcp.types import TextContent
 from gateway.core.json import JsonObject
 from gateway.core.record import Run
 from gateway.core.tasks import Tasks
-from mcp_bridge import server
+from mcp_bridge.face import server
 from tests.core.faces import Served, served
 from tests.core.puppet import ME, Puppet, Stage
 from tests.mcp_bridge.house import Agents

@@ -20,7 +20,7 @@ from gateway.core.face.guard import Guard
 from gateway.core.face.routes import health_route
 from gateway.core.face.serving import Listener
 from gateway.core.json import JsonObject
-from mcp_bridge import server
+from mcp_bridge.face import server
 from tests.core.puppet import ME, Puppet, Stage, stage
 
 Way = Literal["memory, 2026", "memory, legacy", "http, 2026", "http, legacy"]

@@ -17,9 +17,9 @@ from gateway.core import json
 from gateway.core.events import AgentMessage, RunCompleted
 from gateway.core.face.caller import BODY
 from gateway.core.json import JsonObject
-from mcp_bridge import calls, server
-from mcp_bridge.calls import Calls
 from mcp_bridge.catalog import TOOLSETS, offered
+from mcp_bridge.face import calls, server
+from mcp_bridge.face.calls import Calls
 from mcp_bridge.runs import poll_events
 from tests.core.puppet import ME, Stage, stage
 from tests.mcp_bridge.house import PATIENCE_S, Agents

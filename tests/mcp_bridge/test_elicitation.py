@@ -29,9 +29,9 @@ from gateway.core.extension import (
     QuestionOption,
 )
 from gateway.core.json import JsonObject
-from mcp_bridge import asking
-from mcp_bridge.elicitation import MESSAGE_MAX, UnusableError, answered, asked
-from mcp_bridge.server import mcp_server
+from mcp_bridge.face import asking
+from mcp_bridge.face.elicitation import MESSAGE_MAX, UnusableError, answered, asked
+from mcp_bridge.face.server import mcp_server
 from tests.core.puppet import ME
 from tests.mcp_bridge.house import WAYS, House, Way, house
 from tests.mcp_bridge.test_relay import gateway, relay

@@ -21,7 +21,7 @@ from gateway.core.face.cards import Face, Skill, build_card
 from gateway.core.face.guard import Guard
 from gateway.core.face.routes import FaceApp
 from gateway.core.json import JsonObject
-from mcp_bridge import server
+from mcp_bridge.face import server
 from tests.core.faces import headers
 from tests.core.puppet import ME, Stage, stage
 from tests.mcp_bridge.house import PATIENCE_S, Agents, House, text_of

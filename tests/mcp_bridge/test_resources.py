@@ -9,8 +9,8 @@ from mcp.types import INVALID_PARAMS, ReadResourceResult, TextResourceContents
 from gateway.core import json
 from gateway.core.events import RunCompleted
 from gateway.core.messages import Message, TextPart
-from mcp_bridge import resources
-from mcp_bridge.resources import JSON, RESOURCE_BYTES, RESOURCE_NOT_FOUND, TEXT
+from mcp_bridge.face import resources
+from mcp_bridge.face.resources import JSON, RESOURCE_BYTES, RESOURCE_NOT_FOUND, TEXT
 from tests.mcp_bridge.house import House
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.core import json
 from gateway.core.json import JsonObject
-from mcp_bridge.server import GOING
+from mcp_bridge.face.server import GOING
 from tests.core.puppet import stage
 from tests.gateway.process import Gateway, started
 from tests.mcp_bridge.house import Agents, http_server

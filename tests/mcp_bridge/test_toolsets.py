@@ -14,7 +14,7 @@ from gateway.core.json import JsonObject
 from mcp_bridge import stdio
 from mcp_bridge.catalog import TOOLS, TOOLSETS, offered
 from mcp_bridge.errors import RefusedError
-from mcp_bridge.options import Options, read_options
+from mcp_bridge.face.options import Options, read_options
 from tests.core.puppet import stage
 from tests.mcp_bridge.house import WAYS, Agents, House, Way, house, http_server
 from tests.mcp_bridge.test_relay import gateway, relay

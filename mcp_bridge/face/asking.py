@@ -22,9 +22,9 @@ from gateway.core.errors import CoreError
 from gateway.core.extension import Answer, PendingRequest
 from gateway.core.json import JsonObject, as_object
 from gateway.core.record import Run
-from mcp_bridge import elicitation
-from mcp_bridge.elicitation import UnusableError
 from mcp_bridge.errors import text_of
+from mcp_bridge.face import elicitation
+from mcp_bridge.face.elicitation import UnusableError
 from mcp_bridge.runs import speech, views
 from mcp_bridge.tool import Call
 

@@ -38,11 +38,12 @@ from gateway.core import json
 from gateway.core.errors import CoreError
 from gateway.core.face.body import MAX_BODY
 from gateway.core.tasks import Tasks
-from mcp_bridge import asking, resources
-from mcp_bridge.asking import Asking, Person
-from mcp_bridge.calls import Calls
 from mcp_bridge.catalog import INSTRUCTIONS, TOOLSETS, offered
-from mcp_bridge.context import (
+from mcp_bridge.errors import text_of
+from mcp_bridge.face import asking, resources
+from mcp_bridge.face.asking import Asking, Person
+from mcp_bridge.face.calls import Calls
+from mcp_bridge.face.context import (
     Context,
     beat_of,
     ended_with_the_server,
@@ -50,9 +51,8 @@ from mcp_bridge.context import (
     person_of,
     within_of,
 )
-from mcp_bridge.entrance import Entrance, options_of
-from mcp_bridge.errors import text_of
-from mcp_bridge.options import Options
+from mcp_bridge.face.entrance import Entrance, options_of
+from mcp_bridge.face.options import Options
 from mcp_bridge.runs.poll_events import POLL_EVENTS
 from mcp_bridge.schemas import read_arguments
 from mcp_bridge.tool import Backends, Call, Tool

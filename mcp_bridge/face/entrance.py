@@ -11,10 +11,10 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.core.face.caller import BODY
-from mcp_bridge import envelope
-from mcp_bridge.envelope import EnvelopeError
 from mcp_bridge.errors import RefusedError, text_of
-from mcp_bridge.options import Options, read_options
+from mcp_bridge.face import envelope
+from mcp_bridge.face.envelope import EnvelopeError
+from mcp_bridge.face.options import Options, read_options
 
 BAD_REQUEST: Final = 400
 METHOD_NOT_ALLOWED: Final = 405

@@ -11,8 +11,8 @@ from mcp.server.context import ServerRequestContext
 from starlette.requests import Request
 
 from gateway.core.face.caller import CLOSING
-from mcp_bridge import asking
-from mcp_bridge.asking import Person
+from mcp_bridge.face import asking
+from mcp_bridge.face.asking import Person
 from mcp_bridge.tool import Tool
 from mcp_bridge.within import PARENT_HEADER, checked
 
