@@ -13,7 +13,6 @@ from gateway.core.errors import RunNotFoundError
 from gateway.core.json import JsonObject
 from gateway.core.outcomes import EventPage
 from gateway.core.record import Run, Session
-from gateway.core.status import WAITING
 from gateway.core.store.entry import PayloadSlice, Recorded
 from gateway.core.store.listing import RunPage, RunQuery
 from gateway.core.store.log import RunLog
@@ -42,26 +41,20 @@ class Reading:
         """A page of runs, newest first."""
         return await self.log.list_runs(principal, query)
 
-    async def events(  # what a reader may say, all by keyword
+    async def events(
         self,
         principal: str,
         run_id: str,
         *,
         after: int = 0,
         limit: int = 100,
-        wait_s: float = 0.0,
         types: Sequence[str] = (),
     ) -> EventPage:
-        """Events with `seq > after`, of `types` if any are given; waits up to `wait_s` for one of
-        any type unless the run has ended or waits for somebody already.
+        """Events with `seq > after`, of `types` if any are given.
 
         Raises: RunNotFoundError, ReplayError.
         """
-        run = await self.get(principal, run_id)
-        idle = run.last_seq <= after and not run.terminal and run.status not in WAITING
-        if idle and wait_s > 0:
-            await self.log.changed(run_id, after, wait_s)
-        known = await self.get(principal, run_id) if types else run
+        known = await self.get(principal, run_id)
         found = await self.log.read(run_id, after, limit, types)
         read_to = found[-1].seq if found else after
         if len(found) < limit and types:
