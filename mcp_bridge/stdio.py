@@ -78,12 +78,22 @@ def _add_way(parser: argparse.ArgumentParser, default: str | None = None) -> Non
 
 
 def _url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise argparse.ArgumentTypeError(f"{text!r} is no http(s) URL")
+    refused = argparse.ArgumentTypeError(f"{text!r} is no http(s) URL")
+    try:
+        parts = urlsplit(text)
+        reached = bool(parts.hostname) and parts.port != 0  # a wrong port raises
+    except ValueError:
+        raise refused from None
+    # A request's head is printable ASCII; what else is in a URL is written %XX, or xn-- in a name.
+    if parts.scheme not in ("http", "https") or not reached or not _plain(text):
+        raise refused
     if parts.query or parts.fragment:
         raise argparse.ArgumentTypeError(f"{text!r} has a query; use --toolsets and --elicit")
     return text
+
+
+def _plain(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text
 
 
 def _query(arguments: argparse.Namespace) -> str:

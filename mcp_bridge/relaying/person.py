@@ -9,7 +9,7 @@ import json
 import queue
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from mcp_bridge.relaying.exchange import VERSION_META, as_object
 
@@ -68,7 +68,7 @@ class Person:
     def take(self, message: Message) -> None:
         """The client's answer to a request of ours; others are nobody's."""
         with self._lock:
-            waiting = self._open.get(cast("str", message.get("id")))
+            waiting = self._open.get(str(message.get("id")))
         if waiting is not None:
             waiting.put(message)
 

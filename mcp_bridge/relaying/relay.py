@@ -6,6 +6,7 @@ delays nobody.
 
 import _thread
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -32,6 +33,7 @@ FAREWELL_S: Final = 1.0  # what a closed stdin leaves to calls that are under wa
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
 NO_ANSWER: Final = -32000
+FAILED: Final = "the relay failed at this call; what it wrote to stderr says why"
 TOO_LONG: Final = (
     f"a message has at most {LINE_MAX // 2} bytes; put what is longer into a file and send its path"
 )
@@ -132,7 +134,7 @@ class Relay:
 
     def _cancel(self, request_id: object) -> None:
         with self._changed:
-            exchange = self._calls.get(cast("RequestId", request_id))
+            exchange = self._calls.get(request_id) if isinstance(request_id, int | str) else None
         if exchange is not None:
             exchange.cancel()
 
@@ -152,6 +154,9 @@ class Relay:
         except ExchangeError as exc:
             if not exchange.cancelled:
                 self._error(request_id, NO_ANSWER, str(exc))
+        except Exception as exc:  # noqa: BLE001 - the root of a call: whoever waits is told
+            sys.excepthook(type(exc), exc, exc.__traceback__)
+            self._error(request_id, NO_ANSWER, FAILED)
         finally:
             with self._changed:
                 if self._calls.get(request_id) is exchange:
@@ -220,8 +225,9 @@ class Relay:
         self._write(json.dumps(error).encode())
 
     def _write(self, item: bytes) -> None:
-        # A client that closed its end reads no answer; the end of its other pipe ends us.
-        with self._writing, suppress(BrokenPipeError):
+        # A client that closed its end reads no answer; the end of its other pipe ends us. Where the
+        # pipes are sockets (Node's are), what it left unread makes a reset of it.
+        with self._writing, suppress(BrokenPipeError, ConnectionResetError):
             self._out.write(item.replace(b"\n", b" ") + b"\n")  # between tokens only: it is JSON
             self._out.flush()
 

@@ -110,12 +110,25 @@ async def test_garbage_on_the_pipe_is_answered_line_by_line(
         b'{"jsonrpc":"2.0","id":true,"method":5}',
         b"\xef\xbb\xbf{}",
     ]
-    async with gateway(tmp_path) as (_, _, arguments), relay(arguments, environment) as pipe:
+    # An id that is a list is no key: what named one ended the relay with a traceback.
+    silent = [
+        b"",
+        b"   ",
+        b'{"result":1}',
+        b'{"jsonrpc":"2.0","id":[1],"result":{}}',
+        b'{"jsonrpc":"2.0","method":"no/such"}',
+        b'{"jsonrpc":"2.0","method":"notifications/cancelled"}',
+        b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":[1]}}',
+    ]
+    async with (
+        gateway(tmp_path) as (_, _, arguments),
+        relay([*arguments, "--elicit"], environment) as pipe,
+    ):
         for line in garbage:
             await pipe.write(line)
             assert "error" in await pipe.read(), line
-        for silent in (b"", b"   ", b'{"result":1}', b'{"jsonrpc":"2.0","method":"no/such"}'):
-            await pipe.write(silent)
+        for line in silent:
+            await pipe.write(line)
         await pipe.say("tools/list", 2)
         answer = await pipe.read()
         assert (answer["id"], "result" in answer) == (2, True)

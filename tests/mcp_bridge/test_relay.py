@@ -293,6 +293,8 @@ async def test_a_gateway_that_refuses_or_is_not_there_is_an_error_of_that_call(
         (502, "<html>", "502): BAD GATEWAY"),
         (200, "[]", "200): OK"),
         (202, "", "went away"),
+        # Its thread ended with the reader of JSON, and the client waited for ever.
+        (200, '{"jsonrpc":"2.0","id":1,"result":' + "[" * 100_000, "the relay failed"),
     ],
 )
 async def test_what_is_no_message_of_mcp_is_told_as_an_error(

@@ -99,6 +99,27 @@ def test_a_gateway_url_with_a_query_is_refused(capsys: pytest.CaptureFixture[str
     assert "use --toolsets and --elicit" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "127.0.0.1:1",
+        "http://127.0.0.1:65536",
+        "http://127.0.0.1:x",
+        "http://127.0.0.1:0",
+        "http://[::1",
+        "http://127.0.0.1:1/a b",
+        "http://127.0.0.1:1/\u4e2d",
+    ],
+)
+def test_what_no_request_can_be_sent_to_is_refused(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # A port that is none was found at the first call, which ended its thread and had no answer.
+    with pytest.raises(SystemExit):
+        stdio.main(["--gateway", url])
+    assert "is no http(s) URL" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_the_relay_asks_for_what_its_flags_say(
     mode: str, tmp_path: Path, environment: dict[str, str]
