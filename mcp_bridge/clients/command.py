@@ -54,8 +54,8 @@ def configure(arguments: argparse.Namespace, environ: Mapping[str, str], query: 
     client = CLIENTS[arguments.client]
     scope = cast("Scope", arguments.scope)
     around = Surroundings(environ, Path.cwd(), sys.platform)
-    again = _again(arguments, environ)
     try:
+        again = _again(arguments, environ)
         _check_toolsets(arguments.toolsets)
         way = _http(arguments, environ, query) if arguments.http else _entry(arguments, environ)
         if not (arguments.write or arguments.yes):
@@ -68,7 +68,7 @@ def configure(arguments: argparse.Namespace, environ: Mapping[str, str], query: 
             code = installed(client, way, scope, around, yes=arguments.yes, again=line)
         if code == 0:
             _say_of_way(client, way, scope, arguments, environ)
-    except ClientError as exc:
+    except (ClientError, GatewayGoneError) as exc:
         sys.stderr.write(f"{COMMAND}: {exc}\n")
         return 1
     except KeyboardInterrupt:

@@ -52,7 +52,17 @@ class Address(NamedTuple):
 
 
 def state_home(environ: Mapping[str, str], platform: str = sys.platform) -> Path:
-    """The gateway's home: the setting, else the user's state folder (as platformdirs names it)."""
+    """The gateway's home: the setting, else the user's state folder (as platformdirs names it).
+
+    Raises: GatewayGoneError, where nobody's home is known.
+    """
+    try:
+        return _state_home(environ, platform)
+    except RuntimeError as exc:  # of expanduser
+        raise GatewayGoneError(f"there is no home folder; set {HOME_VARIABLE} to a path") from exc
+
+
+def _state_home(environ: Mapping[str, str], platform: str) -> Path:
     if given := environ.get(HOME_VARIABLE):
         return Path(given).expanduser().absolute()
     xdg = environ.get("XDG_STATE_HOME", "").strip()
@@ -129,6 +139,14 @@ def start(home: Path, command: Sequence[str], environ: Mapping[str, str]) -> Add
     Of any number of concurrent callers one starts it, the others wait for that one.
     Raises: GatewayGoneError.
     """
+    try:
+        return _start(home, command, environ)
+    except OSError as exc:  # a disk that is full, a folder that is not ours
+        said = f"no gateway can be started: {exc.strerror}: {exc.filename or home}"
+        raise GatewayGoneError(f"{said}; mend that, or set {HOME_VARIABLE}") from exc
+
+
+def _start(home: Path, command: Sequence[str], environ: Mapping[str, str]) -> Address:
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (home / "start.lock").open("a", encoding="utf-8") as lock:
         _take_turn(lock.fileno(), home)
@@ -227,6 +245,11 @@ class Gateway:
             if self._address == address:
                 self._address = None
                 self._doubted = True
+
+    def stands(self, address: Address) -> bool:
+        """Whether `address` still is this gateway's. Any process of the machine may have the port
+        that an ended one left, and what is sent there holds the token. Raises: GatewayGoneError."""
+        return self._url is not None or published(state_home(self._environ)) == address
 
     def _find(self) -> Address:
         if self._url is not None:

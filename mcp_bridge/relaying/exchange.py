@@ -22,6 +22,7 @@ VERSION_META: Final = "io.modelcontextprotocol/protocolVersion"
 HELLO_S: Final = 25.0
 HELLOS: Final = frozenset({"initialize", "server/discover"})
 SILENCE_S: Final = 120.0  # the longest tool answers within 30 s; streams carry pings every 15 s
+_WRAPPED: Final = "=?base64?"
 WENT_AWAY: Final = "the gateway went away during this call; runs go on: list_runs shows them"
 
 
@@ -171,6 +172,9 @@ class Exchange:
                 self._address = address
                 self._hold(kept)
                 return address
+            if again and not self._gateway.stands(address):
+                self._gateway.lost(address)
+                continue
             connection = address.connection()
             try:
                 connection.connect()
@@ -220,9 +224,10 @@ class Exchange:
 def _field(value: object) -> str:
     """A header value; what a header cannot carry is wrapped as the specification says."""
     text = str(value)
-    if text.isascii() and text.isprintable() and text == text.strip():
+    plain = text.isascii() and text.isprintable() and text == text.strip()
+    if plain and not text.startswith(_WRAPPED):
         return text
-    return f"=?base64?{base64.b64encode(text.encode()).decode()}?="
+    return f"{_WRAPPED}{base64.b64encode(text.encode()).decode()}?="
 
 
 def _events(response: HTTPResponse) -> Iterator[bytes]:

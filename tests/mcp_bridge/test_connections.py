@@ -8,6 +8,7 @@ from socket import create_server, socket
 from typing import Final
 
 import pytest
+from mcp.shared.inbound import decode_header_value
 
 from mcp_bridge.relaying import connections
 from mcp_bridge.relaying.connections import KEPT_MOST, Connections
@@ -177,3 +178,16 @@ def test_a_header_cannot_end_its_line() -> None:
     lines = heard[0].split(b"\r\n")
     assert [line for line in lines if b"Other" in line or b"2026" in line] == []
     assert b"Mcp-Method: ping" in lines
+
+
+@pytest.mark.parametrize("name", ["=?base64?cGluZw==?=", "\u00fc", " padded", "plain"])
+def test_a_name_in_a_header_is_read_as_it_was_sent(name: str) -> None:
+    # What looks like the wrapped form has to be wrapped (basic/transports, "Value Encoding").
+    heard: list[bytes] = []
+    with serving(keep, heard) as server, closing(Connections()) as kept:
+        headers = {"Mcp-Name": name}
+        exchange = Exchange(Gateway({}, url=server.url), PING, headers, connections=kept)
+        assert list(exchange.items()) == [PONG]
+    lines = (line.partition(b": ") for line in heard[0].split(b"\r\n"))
+    sent = next(value.decode() for field, _, value in lines if field == b"Mcp-Name")
+    assert decode_header_value(sent) == name

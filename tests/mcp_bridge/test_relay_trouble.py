@@ -4,10 +4,11 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import pytest
 
 from gateway.home import start_time
 from mcp_bridge.relaying import endpoint, exchange
+from mcp_bridge.relaying.relay import Relay
+from tests.mcp_bridge.test_connections import PING, PONG, close_as_said, serving
 from tests.mcp_bridge.test_start import PATIENCE_S, WORDS, end, starts
 
 OTHER = "o" * 43
@@ -109,6 +112,41 @@ def test_where_the_named_gateway_is_gone_another_is_started(
     with started(environment) as process:
         answer = ask(process, 1)
     assert [pid for pid, *_ in starts(home)] == [answer["result"]["pid"]]
+
+
+@pytest.mark.promise("relay.stale")
+def test_a_port_that_a_gateway_left_never_sees_its_token(
+    home: Path, environment: dict[str, str]
+) -> None:
+    # A relay that had found its gateway went on to connect to the port when that one had ended;
+    # whoever had taken the port, be it another user, was sent the token and the prompts.
+    heard: list[bytes] = []
+    with (
+        subprocess.Popen(["cat"], stdin=subprocess.PIPE) as child,
+        serving(close_as_said, heard) as server,
+    ):
+        write(home, server.url, OTHER, pid=child.pid)
+        gateway = endpoint.Gateway(environment, may_start=False)
+        assert list(exchange.Exchange(gateway, PING, {}).items()) == [PONG]
+        child.communicate()
+        with pytest.raises(exchange.ExchangeError, match="no gateway answers for home"):
+            list(exchange.Exchange(gateway, PING, {}).items())
+    assert len(heard) == 1
+
+
+# -- a client that goes --------------------------------------------------------------------------
+
+
+def test_a_client_that_goes_without_reading_is_no_trouble() -> None:
+    # Where pipes are sockets, what it left unread makes a reset of the next answer.
+    ours, its = socket.socketpair()
+    out = ours.makefile("wb")
+    relay = Relay(endpoint.Gateway({}, url=NOBODY), out)
+    relay.serve([b"{"])
+    its.close()
+    relay.serve([b"{", b"{"])
+    with suppress(BrokenPipeError), ours:  # it keeps what it could not write
+        out.close()
 
 
 # -- a gateway that is there and says nothing ----------------------------------------------------

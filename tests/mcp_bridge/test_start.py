@@ -179,6 +179,17 @@ def test_a_gateway_that_cannot_start_is_told_of_in_one_line(
         Gateway(environment, command=("/nope",)).address()
 
 
+@pytest.mark.parametrize(
+    ("home", "says"),
+    [("~no-such-user/x", "there is no home folder"), ("/dev/null/x", "Not a directory: /dev/null")],
+)
+def test_a_home_that_cannot_be_used_is_named(home: str, says: str) -> None:
+    # The one ended the relay with a traceback; of the other it said that the gateway went away.
+    with pytest.raises(GatewayGoneError, match=says) as gone:
+        Gateway({"A2A_GATEWAY_HOME": home}, command=("/nope",)).address()
+    assert "set A2A_GATEWAY_HOME" in str(gone.value)
+
+
 def test_a_gateway_file_is_believed_only_while_its_process_lives(
     home: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
