@@ -32,7 +32,7 @@ from mcp_bridge.tool import Call
 ROUNDS: Final = 5
 LEFT_MAX: Final = 4096  # requests that somebody left to the agent, the oldest forgotten first
 
-_Left: TypeAlias = tuple[str, str, str]  # client, run, request
+_Left: TypeAlias = int  # the hash of client, run and request, each as long as a client likes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class Asking:
         for run_id in _asking(page):
             run = await call.tasks.get(call.principal, run_id)
             for request in run.pending:
-                if (person.client, run.id, request.request_id) in self._left:
+                if _left(person, run.id, request.request_id) in self._left:
                     continue
                 if form := elicitation.asked(request, _who(run, request), links=person.links):
                     found[f"{run.id}:{request.request_id}"] = form
@@ -86,7 +86,7 @@ class Asking:
             except UnusableError as exc:
                 outcome |= {"did": "unusable", "text": str(exc)}
             if outcome["did"] in ("decline", "cancel", "unusable"):
-                self._leave((person.client, run_id, request_id))
+                self._leave(_left(person, run_id, request_id))
             outcomes.append(outcome)
         return outcomes
 
@@ -110,6 +110,10 @@ class Asking:
         self._left[left] = None
         if len(self._left) > LEFT_MAX:
             self._left.popitem(last=False)
+
+
+def _left(person: Person, run_id: str, request_id: str) -> _Left:
+    return hash((person.client, run_id, request_id))
 
 
 def rounds(state: str | None) -> int:

@@ -23,7 +23,9 @@ from gateway.core.extension import (
 from gateway.core.json import JsonObject, as_object
 
 MESSAGE_MAX: Final = 2000  # characters that a person is shown
+HEAD_MAX: Final = 400  # of them, who asks
 INPUT_MAX: Final = 800  # of them, what a tool is to be given
+CUT: Final = " [cut]"
 DECISION: Final = "decision"
 REASON: Final = "reason"
 ANSWER: Final = "answer"
@@ -230,7 +232,14 @@ def _filled(request: PendingRequest, given: Content) -> Answer:
 
 def _message(request: PendingRequest, who: str) -> str:
     """Who asks what. What a tool is to be given belongs to it: that is what is decided on."""
-    lines = [f"{who} asks: {request.title}" if request.title else f"{who} asks:", request.text]
+    head = _cut(f"{who} asks: {request.title}" if request.title else f"{who} asks:", HEAD_MAX)
+    given = ""
     if request.kind == "permission" and request.input:
-        lines.append(f"{request.tool or 'input'}: {json.encode(request.input)[:INPUT_MAX]}")
-    return _UNSHOWN.sub("\N{REPLACEMENT CHARACTER}", "\n".join(lines))[:MESSAGE_MAX]
+        given = "\n" + _cut(f"{request.tool or 'input'}: {json.encode(request.input)}", INPUT_MAX)
+    # The agent's own words take what room is left: however many, they push nothing out of sight.
+    text = _cut(request.text, MESSAGE_MAX - len(head) - 1 - len(given))
+    return _UNSHOWN.sub("\N{REPLACEMENT CHARACTER}", f"{head}\n{text}{given}")
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - len(CUT)] + CUT

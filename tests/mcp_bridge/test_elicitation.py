@@ -1,6 +1,7 @@
 """What runs ask, put to a person: as forms and links, and through a client that has one."""
 
 import sys
+import tracemalloc
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -30,10 +31,11 @@ from gateway.core.extension import (
 )
 from gateway.core.json import JsonObject
 from mcp_bridge.face import asking
-from mcp_bridge.face.elicitation import MESSAGE_MAX, UnusableError, answered, asked
+from mcp_bridge.face.elicitation import CUT, MESSAGE_MAX, UnusableError, answered, asked
 from mcp_bridge.face.server import mcp_server
-from tests.core.puppet import ME
-from tests.mcp_bridge.house import WAYS, House, Way, house
+from mcp_bridge.tool import Call
+from tests.core.puppet import ME, stage
+from tests.mcp_bridge.house import WAYS, Agents, House, Way, house
 from tests.mcp_bridge.test_relay import gateway, relay
 
 FIELD: TypeAdapter[Any] = TypeAdapter(PrimitiveSchemaDefinition)
@@ -137,6 +139,20 @@ def test_a_message_is_short_and_plain() -> None:
     assert len(text) == MESSAGE_MAX
     assert "\x1b" not in text
     assert "\u202e" not in text
+
+
+def test_what_is_decided_on_is_shown_and_what_is_cut_says_so() -> None:
+    # An agent's long words, or a long folder, left no room for the command that they were about;
+    # and of a long command a person saw the harmless beginning, as if it were all.
+    command = {"command": "rm -r build"}
+    request = _request("permission", title="t" * 5000, text="x" * 5000, tool="Bash", input=command)
+    head, words, given = _form(request).message.split("\n")
+    assert given == 'Bash: {"command":"rm -r build"}'
+    assert head.startswith("Agent ada asks: ttt")
+    assert head.endswith(CUT)
+    assert words.endswith(CUT)
+    long = _request("permission", tool="Bash", input={"command": "ls" + " " * 5000 + "; rm -r /"})
+    assert _form(long).message.endswith(CUT)
 
 
 @pytest.mark.parametrize(
@@ -326,6 +342,27 @@ async def test_an_answer_that_fits_no_form_leaves_the_request_to_the_agent(tmp_p
             page = await caller.call("poll_events", run_id=run_id, after_seq=0)
             assert [one["did"] for one in page.get("person", [])] == [expected] * bool(expected)
             assert [one["request_id"] for one in page["pending"]] == ["q-1"]
+
+
+async def test_what_a_client_declines_does_not_become_our_memory(tmp_path: Path) -> None:
+    # Four thousand were remembered, under names as long as the client liked.
+    async def beat(waited: float, most: float, text: str) -> None:
+        del waited, most, text
+
+    async with stage(tmp_path) as puppets:
+        run, _ = await puppets.begin()
+        call = Call(tasks=puppets.tasks, backends=Agents(), principal=ME, beat=beat)
+        person, desk = asking.Person(client="one", links=False), asking.Asking()
+        tracemalloc.start()
+        try:
+            for number in range(20):
+                name = f"{run.id}:{number}{'x' * 1_000_000}"
+                [said] = await desk.answers(call, person, {name: ElicitResult(action="decline")})
+                assert said["did"] == "decline"
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert kept < 5_000_000
 
 
 async def test_several_runs_in_one_poll_are_each_asked_about(tmp_path: Path) -> None:
