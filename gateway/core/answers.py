@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 from pydantic import ValidationError
 
 from gateway.core.extension import (
+    ABORT,
     ALLOW,
     DENY,
     PERMISSION_OPTIONS,
@@ -17,15 +18,18 @@ from gateway.core.extension import (
     PendingRequest,
     describe,
 )
-from gateway.core.json import as_object
+from gateway.core.json import JsonObject, as_object
 from gateway.core.messages import DataPart, Message, TextPart
 
 _ALLOW_WORDS: Final = frozenset(
     {"allow", "yes", "y", "ok", "okay", "approve", "approved", "accept"}
 )
 
-# Of a permission or plan that names no options of its own.
+# Of a permission, plan or link that names no options of its own.
 YES_OR_NO: Final = tuple(option for option in PERMISSION_OPTIONS if option.id in (ALLOW, DENY))
+_WORDS: Final = (str, int, float)
+# How a question or a form is declined.
+_DECLINES: Final = tuple(option for option in PERMISSION_OPTIONS if option.id in (DENY, ABORT))
 
 
 class AnswerError(ValueError):
@@ -114,35 +118,93 @@ def _from_text(message: Message, pending: Sequence[PendingRequest]) -> Answer:
 def _fitted(answer: Answer, request: PendingRequest) -> Answer:
     """The answer in the request's own words: ids of its options and questions, where it was given
     by their labels. Raises: AnswerError when it does not fit the request's kind."""
-    if request.kind in ("permission", "plan"):
-        options = request.options or YES_OR_NO
-        chosen = _option(answer.choice or "", options)
-        if chosen is None:
-            raise _unfit(request, _choices(options), answer)
-        return answer.model_copy(update={"option": chosen, "decision": None})
-    if answer.choice is None and not answer.answers and answer.message is None:
-        raise AnswerError("not_an_answer", f"{request.request_id!r} takes {_taken(request)}")
-    if request.kind != "question":
-        return answer
-    return _of_question(answer, request)
+    match request.kind:
+        case "question":
+            return _of_question(answer, request)
+        case "form":
+            return _of_form(answer, request)
+        case _:
+            options = request.options or YES_OR_NO
+            return _choosing(answer, request, options, _choices(options))
 
 
 def _of_question(answer: Answer, request: PendingRequest) -> Answer:
-    moved: dict[str, Any] = {}
-    if answer.answers:
-        moved["answers"] = {
-            _question(name, request): value for name, value in answer.answers.items()
-        }
-    options = request.options
-    if len(request.questions) == 1:
-        labels = [option.label for option in request.questions[0].options]
-        options = (*options, *(Option(id=label, label=label) for label in labels))
-    if answer.choice is not None and options:
-        chosen = _option(answer.choice, options)
-        if chosen is None:
-            raise _unfit(request, f"{_choices(options)}, or a message of your own words", answer)
-        moved |= {"option": chosen, "decision": None}
-    return answer.model_copy(update=moved)
+    """The label of a single question is its answer, in the form that every agent reads."""
+    answers = {
+        _question(name, request): _said(value, name, request)
+        for name, value in (answer.answers or {}).items()
+    }
+    if answer.choice is None:
+        if not answers and not _words(answer):
+            raise AnswerError("not_an_answer", f"{request.request_id!r} takes {_taken(request)}")
+        return answer.model_copy(update={"answers": answers or None})
+    only = request.questions[0] if len(request.questions) == 1 else None
+    labels = [Option(id=one.label, label=one.label) for one in only.options] if only else []
+    if only is not None and (label := _option(answer.choice, labels)) is not None:
+        answers = {only.id: label, **answers}
+        return answer.model_copy(update={"option": None, "decision": None, "answers": answers})
+    if not (labels or request.options or len(request.questions) > 1):
+        return answer  # to an open question it is words like others
+    takes = f"{_choices((*request.options, *labels, *_DECLINES))}, or {_taken(request)}"
+    return _choosing(answer, request, (*request.options, *_DECLINES), takes)
+
+
+def _of_form(answer: Answer, request: PendingRequest) -> Answer:
+    """Words fill in a form of one text; in any other they have no place."""
+    schema = as_object((request.input or {}).get("schema"))
+    members, required = as_object(schema.get("properties")), schema.get("required")
+    needed = cast("list[Any]", required) if isinstance(required, list) else []
+    lacks = AnswerError("not_an_answer", f"{request.request_id!r} takes {_filled(members, needed)}")
+    if answer.choice is not None:
+        options = (YES_OR_NO[0], *_DECLINES)
+        answer = _choosing(answer, request, options, _choices(options))
+        if answer.choice != ALLOW:
+            return answer
+    given, words = answer.answers or {}, _words(answer)
+    if not members:
+        if answer.choice is None and not given and not words:
+            raise lacks
+        return answer
+    types = [as_object(member).get("type") for member in members.values()]
+    if words and not given and types == ["string"]:
+        given = dict.fromkeys(members, words)
+    left_out = not given and (words or (answer.choice is None and answer.answers is None))
+    if left_out or given.keys() - members.keys() or any(name not in given for name in needed):
+        raise lacks
+    return answer.model_copy(update={"answers": given})
+
+
+def _filled(members: JsonObject, needed: Sequence[Any]) -> str:
+    names = ", ".join(f"{name} (required)" if name in needed else name for name in members)
+    return f"answers ({names or 'members of its form'}), or option deny"
+
+
+def _choosing(
+    answer: Answer, request: PendingRequest, options: Sequence[Option], takes: str
+) -> Answer:
+    """The answer with the id of its option. Raises: AnswerError; `takes` says what there is."""
+    chosen = None if answer.choice is None else _option(answer.choice, options)
+    if chosen is None:
+        got = "none" if answer.choice is None else repr(answer.choice[:64])
+        text = f"{request.request_id!r} takes option {takes}; got {got}"
+        raise AnswerError("not_an_answer", text)
+    return answer.model_copy(update={"option": chosen, "decision": None})
+
+
+def _words(answer: Answer) -> str:
+    return (answer.message or "").strip()
+
+
+def _said(value: Any, name: str, request: PendingRequest) -> str | list[str]:
+    """What was said to a question. Raises: AnswerError for nothing, and for what is no words."""
+    said: list[Any] = cast("list[Any]", value) if isinstance(value, list) else [value]
+    texts = [one if isinstance(one, str) else str(one) for one in said if isinstance(one, _WORDS)]
+    if said and len(texts) == len(said) and all(text.strip() for text in texts):
+        return texts if isinstance(value, list) else texts[0]
+    raise AnswerError(
+        "not_an_answer",
+        f"{request.request_id!r}: the answer to {name[:64]!r} is a label, a list of labels, or text",
+    )
 
 
 def _option(said: str, options: Sequence[Option]) -> str | None:
@@ -174,8 +236,3 @@ def _taken(request: PendingRequest) -> str:
 
 def _choices(options: Sequence[Option]) -> str:
     return " | ".join(option.id for option in options)
-
-
-def _unfit(request: PendingRequest, takes: str, answer: Answer) -> AnswerError:
-    got = "none" if answer.choice is None else repr(answer.choice[:64])
-    return AnswerError("not_an_answer", f"{request.request_id!r} takes option {takes}; got {got}")

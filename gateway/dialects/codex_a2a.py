@@ -18,6 +18,7 @@ from gateway.core.extension import (
     PERMISSION_OPTIONS,
     Answer,
     CodingRequest,
+    Option,
     PendingRequest,
 )
 from gateway.core.json import JsonObject, as_object, merge_null
@@ -42,6 +43,7 @@ _TYPE: Final = "type"
 _REPLIES: Final = {ALLOW: "once", ALLOW_SESSION: "always", DENY: "reject", ABORT: "reject"}
 _SCOPES: Final = {ALLOW: "turn", ALLOW_SESSION: "session"}
 _ACTIONS: Final = {DENY: "decline", ABORT: "cancel"}
+_OPENED: Final = (Option(id=ALLOW, label="Done"), Option(id=DENY, label="Decline"))
 
 
 class CodexA2aEar:
@@ -125,7 +127,12 @@ def _elicitation(name: str, details: JsonObject, text: str) -> PendingRequest:
     tool = words(details.get("server_name")) or None
     if url := words(details.get("url")):
         return PendingRequest(
-            request_id=name, kind="url", text=text or url, tool=tool, input={"url": url}
+            request_id=name,
+            kind="url",
+            text=text or url,
+            tool=tool,
+            input={"url": url},
+            options=_OPENED,
         )
     schema = as_object(details.get("requested_schema"))
     return PendingRequest(
