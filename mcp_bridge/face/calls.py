@@ -168,8 +168,8 @@ class _Answer:
     async def _event(self, event: bytes) -> None:
         async with self._lock:
             if not self._streams:
-                self._streams = True
                 await self._start(_EVENTS)
+                self._streams = True  # not before: a ping is cancelled while the wire is full
             await self._send({"type": "http.response.body", "body": event, "more_body": True})
 
     async def end(self, message: JsonObject, status: int) -> None:

@@ -58,8 +58,10 @@ async def ask(
     headers: dict[str, str],
     gone: anyio.Event | None = None,
     heard: Heard | None = None,
+    full: anyio.Event | None = None,
 ) -> Heard:
-    """One POST; the client goes when `gone` is set."""
+    """One POST; the client goes when `gone` is set. With `full` the first thing that is sent waits
+    for a wire that is full, and sets it."""
     heard, given = heard or Heard(), False
     never = anyio.Event()
 
@@ -72,6 +74,9 @@ async def ask(
         return {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
+        if full is not None and not full.is_set():
+            full.set()
+            await never.wait()
         if message["type"] == "http.response.start":
             heard.status, heard.headers = message["status"], dict(message["headers"])
         elif piece := message.get("body"):
@@ -284,6 +289,26 @@ async def test_a_silent_wait_keeps_its_connection_alive(
             await puppets.puppets[run_id].end(RunCompleted(final_response="done"))
     assert listening.body.startswith(b": ping\r\n\r\n")
     assert json.decode(listening.messages[-1])["result"]["structuredContent"]["run_id"] == run_id
+
+
+async def test_an_answer_that_overtakes_a_ping_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The ping was waiting to begin the stream when the answer came and ended it; the answer went
+    # out without a head.
+    monkeypatch.setattr(calls, "PING_S", 0.01)
+    async with both(tmp_path) as (ours, _, puppets):
+        run_id = await begun(ours, puppets, tmp_path)
+        after = (await puppets.tasks.events(ME, run_id)).run.last_seq
+        poll = body_of("poll_events", run_id=run_id, after_seq=after)
+        heard, full = Heard(), anyio.Event()
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask, ours, *sent(poll, OLD), None, heard, full)
+            with anyio.fail_after(PATIENCE_S):
+                await full.wait()
+            await puppets.puppets[run_id].end(RunCompleted(final_response="done"))
+    assert heard.status == 200
+    assert json.decode(heard.messages[-1])["result"]["structuredContent"]["run_id"] == run_id
 
 
 @pytest.mark.parametrize("era", ERAS)
