@@ -8,7 +8,7 @@ session for each, with six tasks and four queues: 1,000 us of CPU where this tak
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import anyio
 import pydantic_core
@@ -38,6 +38,8 @@ from gateway.core.json import JsonObject
 METHOD: Final = "tools/call"
 OK: Final = 200
 PING_S: Final = 15.0  # of silence, until a comment says that the stream lives; as in the SDK
+INT_MIN: Final = -(2**63)
+INT_MAX: Final = 2**63 - 1
 _PING: Final = b": ping\r\n\r\n"
 _MEMBERS: Final = frozenset({"jsonrpc", "id", "method", "params"})
 _VERSION_HEADER: Final = "mcp-protocol-version"
@@ -133,11 +135,18 @@ def _call_in(body: bytes | None) -> JsonObject | None:
         call.keys() <= _MEMBERS
         and call.get("method") == METHOD
         and call.get("jsonrpc") == "2.0"
-        and isinstance(request_id, int | str)
-        and not isinstance(request_id, bool)
+        and _sayable(request_id)
         and isinstance(params, dict)
+        and _sayable(progress_token_from_params(cast("JsonObject", params)) or 0)
     )
     return call if regular else None
+
+
+def _sayable(name: object) -> bool:
+    """Whether it is a request's id or token that our JSON can say again."""
+    if isinstance(name, int) and not isinstance(name, bool):
+        return INT_MIN <= name <= INT_MAX
+    return isinstance(name, str)
 
 
 async def _beside(receive: Receive, answer: "_Answer", scope: anyio.CancelScope) -> None:

@@ -29,6 +29,7 @@ NEW: Final = "2026-07-28"
 ERAS: Final = (OLD, NEW)
 ENVELOPE: Final = "io.modelcontextprotocol/"
 RUN: Final = "RUN"  # stands for the id of the run in the bodies below
+ZEROS: Final = b"0" * 400  # more digits than a float has
 
 
 @dataclass
@@ -209,6 +210,10 @@ async def test_a_call_is_answered_as_the_sdk_answers_it(
         b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{},"more":1}',
         b'{"jsonrpc":"2.0","id":true,"method":"tools/call","params":{"name":"list_runs"}}',
         b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":',
+        # These were worked on, and then there was no way to write the answer or the progress.
+        b'{"jsonrpc":"2.0","id":1%s,"method":"tools/call","params":{"name":"list_runs"}}' % ZEROS,
+        b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":'
+        b'{"name":"list_runs","_meta":{"progressToken":1%s}}}' % ZEROS,
         b'["tools/call"]',
     ],
 )
