@@ -155,8 +155,9 @@ class Relay:
             if not exchange.cancelled:
                 self._error(request_id, NO_ANSWER, str(exc))
         except Exception as exc:  # noqa: BLE001 - the root of a call: whoever waits is told
-            sys.excepthook(type(exc), exc, exc.__traceback__)
-            self._error(request_id, NO_ANSWER, FAILED)
+            if not exchange.cancelled:
+                sys.excepthook(type(exc), exc, exc.__traceback__)
+                self._error(request_id, NO_ANSWER, FAILED)
         finally:
             with self._changed:
                 if self._calls.get(request_id) is exchange:
