@@ -3,9 +3,11 @@
 Knows no tool. Descriptions say limits and defaults in words and are as short as they can be.
 """
 
+import os
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from mcp_bridge.schemas import (
     RESULT_BYTES_MAX,
@@ -17,6 +19,15 @@ from mcp_bridge.schemas import (
 Backend = Literal["codex", "claude_code", "remote_a2a"]
 REMOTE: Final = "remote_a2a"
 
+
+def _folder(path: str) -> str:
+    """As spawn_run stores it. Raises: ValueError."""
+    if not Path(path).is_absolute():
+        raise ValueError(f"cwd must be an absolute path, got {path[:200]!r}")
+    return os.path.normpath(path)
+
+
+Folder = Annotated[str, AfterValidator(_folder)]
 Text = Annotated[str, Field(min_length=1)]
 MaxBytes = Annotated[
     int,
@@ -64,7 +75,7 @@ Said = Annotated[
     WithJsonSchema(
         {
             "type": "object",
-            "description": "In parts, after prompt: {parts: [{type: text, text} | {type: data, data} | "
+            "description": "In parts: {parts: [{type: text, text} | {type: data, data} | "
             "{type: file, uri|bytes_base64, mime_type, name}]}.",
         }
     ),

@@ -15,6 +15,10 @@ _UNPRINTABLE: Final = re.compile(
 )
 
 
+# What an A2A client would call instead; a model has no such tool.
+_A2A_NAME: Final = re.compile(r" \((?:Get|List|Send|Cancel)[A-Za-z]*\)")
+
+
 class RefusedError(CoreError):
     """A call that cannot be taken as it is; the text names the argument and what to do."""
 
@@ -23,5 +27,6 @@ class RefusedError(CoreError):
 
 def text_of(error: CoreError) -> str:
     """One line of an error. What a caller sent stands in it, and a terminal may show it."""
-    text = _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", " ".join(str(error).split()))
+    text = _A2A_NAME.sub("", " ".join(str(error).split()))
+    text = _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
     return text if len(text) <= ERROR_MAX else text[: ERROR_MAX - 3] + "..."

@@ -131,12 +131,23 @@ def _members_said(model: type[BaseModel], path: list[str]) -> str:
 
 
 def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
-    """The field names of the (nested) object at `path`."""
-    schema = input_schema(model)
+    """The field names of the (nested) object at `path`; not all of them are published."""
     for name in path:
-        inside = schema.get("items") if name.isdecimal() else None
-        schema = json.as_object(inside or json.as_object(schema.get("properties")).get(name))
-    return list(json.as_object(schema.get("properties")))
+        if name.isdecimal():
+            continue  # an item of the list before it
+        field = model.model_fields.get(name)
+        inside = None if field is None else _model_in(field.annotation)
+        if inside is None:
+            return []
+        model = inside
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that a field's type names, in a list or beside None."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for one in get_args(annotation) if (found := _model_in(one))), None)
 
 
 def input_schema(model: type[BaseModel]) -> JsonObject:

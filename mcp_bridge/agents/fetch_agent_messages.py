@@ -11,7 +11,7 @@ from gateway.core.record import Session
 from gateway.core.store.mail import Letter, LetterPage
 from mcp_bridge import pages
 from mcp_bridge.agents.results import MessagesPage, ReceivedMessage
-from mcp_bridge.arguments import MaxBytes, Text
+from mcp_bridge.arguments import Folder, MaxBytes, Text
 from mcp_bridge.errors import RefusedError
 from mcp_bridge.schemas import RESULT_BYTES, Arguments
 from mcp_bridge.tool import LONG, Call, Tool, reads
@@ -24,7 +24,7 @@ _ENVELOPE: Final = 512  # bytes of a page beside its messages
 
 class FetchAgentMessages(Arguments):
     agent_name: Annotated[Text, Field(description="Default: you, within a run.")] | None = None
-    cwd: str | None = None
+    cwd: Folder | None = None
     after_seq: Annotated[
         int, Field(ge=0, description="next_after_seq of the last answer; default 0.")
     ] = 0

@@ -10,7 +10,7 @@ from gateway.core.status import RunStatus
 from gateway.core.store.agents import Agent, AgentQuery, cursor_behind
 from mcp_bridge import pages
 from mcp_bridge.agents.results import AgentsPage, AgentView
-from mcp_bridge.arguments import Backend, MaxBytes, Text
+from mcp_bridge.arguments import Backend, Folder, MaxBytes, Text
 from mcp_bridge.schemas import RESULT_BYTES, Arguments
 from mcp_bridge.tool import LONG, Call, Tool, reads
 
@@ -31,7 +31,7 @@ _ENVELOPE: Final = 512  # bytes of a page beside its agents
 
 
 class ListAgents(Arguments):
-    cwd: Annotated[str, Field(description="Exactly this folder.")] | None = None
+    cwd: Annotated[Folder, Field(description="Exactly this folder.")] | None = None
     backend: Backend | None = None
     status: (
         Annotated[

@@ -9,7 +9,7 @@ from gateway.core.clock import iso
 from gateway.core.messages import InvalidMessageError, Message, TextPart
 from gateway.core.peers import Note, name_of
 from mcp_bridge.agents.results import SentMessage
-from mcp_bridge.arguments import RequestKey, Said, Text
+from mcp_bridge.arguments import Folder, RequestKey, Said, Text
 from mcp_bridge.errors import RefusedError
 from mcp_bridge.schemas import AnyObject, Arguments
 from mcp_bridge.tool import Call, Tool, writes
@@ -18,7 +18,7 @@ from mcp_bridge.tool import Call, Tool, writes
 class SendAgentMessage(Arguments):
     to_agent_name: Text
     from_agent_name: Annotated[Text, Field(description="Default: you, within a run.")] | None = None
-    cwd: Annotated[str, Field(description="Of both; default: the sender's.")] | None = None
+    cwd: Annotated[Folder, Field(description="Of both; default: the sender's.")] | None = None
     text: str | None = None
     message: Said | None = None
     metadata: AnyObject | None = None

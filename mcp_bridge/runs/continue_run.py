@@ -70,6 +70,9 @@ async def continue_run(call: Call, arguments: ContinueRun) -> ContinuedRun:
             "continue_run with text goes on in its conversation"
         ) from exc
     answer = _continued(done)
+    queued = call.tasks.queue_state(done.run.id)
+    if queued is not None and queued.blocked_by is not None:
+        answer["blocked_by"] = queued.blocked_by
     if done.did == "answered":
         answer["answered"] = understood
     return answer

@@ -1,8 +1,6 @@
 """list_runs: the caller's runs, newest first, page by page."""
 
-import os
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator
@@ -11,7 +9,7 @@ from gateway.core.extension import Role
 from gateway.core.status import ACTIVE, RunStatus
 from gateway.core.store.listing import RunQuery, encode_cursor
 from mcp_bridge import pages
-from mcp_bridge.arguments import Backend, Labels, MaxBytes, Text
+from mcp_bridge.arguments import Backend, Folder, Labels, MaxBytes, Text
 from mcp_bridge.runs import views
 from mcp_bridge.runs.results import RunsPage
 from mcp_bridge.schemas import RESULT_BYTES, Arguments
@@ -38,7 +36,7 @@ class ListRuns(Arguments):
     )
     backend: Backend | None = None
     role: Role | None = None
-    cwd: Annotated[str, Field(description="Exactly this folder.")] | None = None
+    cwd: Annotated[Folder, Field(description="Exactly this folder.")] | None = None
     agent_name: Text | None = None
     session_id: Text | None = None
     parent_run_id: Text | None = None
@@ -50,15 +48,6 @@ class ListRuns(Arguments):
     ] = LIST_LIMIT
     cursor: Text | None = None
     max_bytes: MaxBytes = RESULT_BYTES
-
-    @field_validator("cwd")
-    @classmethod
-    def _whole_path(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        if not Path(value).is_absolute():
-            raise ValueError(f"cwd must be an absolute path, got {value[:200]!r}")
-        return os.path.normpath(value)
 
     @field_validator("since", "until")
     @classmethod

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from gateway.core.record import Run
 from gateway.core.status import RunStatus
 from gateway.core.store.listing import RunQuery
+from mcp_bridge.arguments import Folder
 from mcp_bridge.errors import RefusedError
 from mcp_bridge.schemas import Arguments
 from mcp_bridge.tool import Call
@@ -27,7 +28,7 @@ class RunReference(Arguments):
 
     run_id: str | None = None
     agent_name: Annotated[str, Field(description="Instead of run_id.")] | None = None
-    cwd: str | None = None
+    cwd: Folder | None = None
 
     @field_validator("run_id", "agent_name")
     @classmethod

@@ -145,6 +145,7 @@ class ContinuedRun(TypedDict):
     mode: Literal["live", "resume"]
     did: Did
     resumed_from_run_id: NotRequired[str]
+    blocked_by: NotRequired[str]
     answered: NotRequired[list[JsonObject]]
 
 

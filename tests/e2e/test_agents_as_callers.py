@@ -166,4 +166,4 @@ async def test_what_a_killed_client_has_begun_goes_on_and_another_client_finds_i
 async def opened(gate: Path, text: str) -> None:
     """Write into a pipe that somebody reads."""
     with anyio.fail_after(WHOLE_S):
-        await to_thread.run_sync(gate.write_text, text, abandon_on_cancel=True)
+        await to_thread.run_sync(gate.write_text, text, "utf-8", abandon_on_cancel=True)

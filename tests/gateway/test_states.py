@@ -194,7 +194,7 @@ TOOLS: Final[dict[tuple[str, str], str]] = {
 # How each refusal begins to say what to do next.
 TEXTS: Final = {
     "not_steerable": "takes no message now",
-    "run_ended": "send a new message in the same session",
+    "run_ended": "continue_run with text goes on",
     "cancel_pending": "is being cancelled",
     "not_cancelable": "is already",
     "request_gone": "no request 'never'",

@@ -233,6 +233,27 @@ async def test_a_tool_that_breaks_says_so_without_its_secrets(
     assert "secret-token" in caplog.text
 
 
+async def test_parts_of_a_message_are_named_too(one: House) -> None:
+    wrong = {"parts": [{"kind": "text", "text": "x"}]}
+    assert await one.refused("spawn_run", **one.task(input_message=wrong)) == (
+        "spawn_run: unknown argument 'kind' in input_message.parts.0; known: type, text, data, "
+        "uri, bytes_base64, mime_type, name"
+    )
+
+
+async def test_a_folder_is_meant_however_its_path_is_written(one: House) -> None:
+    run_id, _ = await one.begin(nickname="ada")
+    run = await one.call("get_run", agent_name="ada", cwd=f"{one.folder}/")
+    assert run["run_id"] == run_id
+    assert "absolute path" in await one.refused("get_run", agent_name="ada", cwd="work")
+
+
+async def test_no_method_of_another_protocol_is_named(one: House) -> None:
+    assert await one.refused("get_run", run_id="x") == (
+        "no run 'x' here; list_runs shows what there is"
+    )
+
+
 async def test_a_name_that_is_nearly_right_is_told_before_what_is_missing(one: House) -> None:
     given = {**one.task(), "sessionMode": "new"}
     del given["session_mode"]

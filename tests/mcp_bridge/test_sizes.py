@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from gateway.core import json
-from gateway.core.events import AgentMessage, InputRequired, RunCompleted, RunFailed
+from gateway.core.events import AgentMessage, AuthRequired, InputRequired, RunCompleted, RunFailed
 from gateway.core.json import JsonObject
+from gateway.core.store.retention import sweep_oldest
 from mcp_bridge import pages
 from tests.mcp_bridge.house import House
 
@@ -37,6 +38,14 @@ def test_clipping_shortens_texts_and_lists_and_keeps_the_keys(budget: int) -> No
     assert all(isinstance(item, dict) for item in clipped["items"])
     if budget > 400:
         assert _size(clipped) <= budget
+
+
+@pytest.mark.parametrize("budget", [2000, 8192, 100_000])
+def test_a_cut_text_fills_the_room_and_says_how_much_is_left(budget: int) -> None:
+    clipped = pages.clip({"id": "i", "text": "x" * 200_000}, budget)
+    text, _, rest = clipped["text"].partition("...[")
+    assert budget * 3 // 4 < _size(clipped) <= budget
+    assert rest == f"{200_000 - len(text)} more characters: raise max_bytes]"
 
 
 def test_what_fits_is_not_touched() -> None:
@@ -167,3 +176,62 @@ async def test_a_long_response_fills_the_answer_and_says_where_the_rest_is(
         "get_event_artifact", run_id=run_id, seq=2, field_path="/final_response", offset=read
     )
     assert shown + found["content"] == text
+
+
+# A disk that ran short had taken the events: every look at the run's large answer was refused, with
+# the advice to look at the run.
+async def test_a_long_response_is_told_when_the_events_of_its_run_are_no_longer_kept(
+    one: House,
+) -> None:
+    run_id, puppet = await one.begin()
+    await puppet.end(RunCompleted(final_response="x" * 30_000))
+    await one.ended(run_id)
+    await one.puppets.tasks.log.let_go(sweep_oldest)
+    run = await one.call("get_run", run_id=run_id)
+    assert 6000 < _size(run) <= 8192
+    assert run["result"]["final_response"].endswith("the rest: get_run with a larger max_bytes]")
+    whole = await one.call("get_run", run_id=run_id, max_bytes=40_000)
+    assert whole["result"] == {"final_response": "x" * 30_000}
+
+
+# Each object kept 32 members, and those 32 more: an answer for 2 KB had 71.
+@pytest.mark.promise("answer.size")
+async def test_objects_within_objects_do_not_make_an_answer_longer(one: House) -> None:
+    metadata = {f"k{n}": {f"m{m}": "v" * 60 for m in range(32)} for n in range(32)}
+    run_id, puppet = await one.begin(metadata=metadata)
+    deep = {f"k{n}": {f"m{m}": {"z": "v"} for m in range(20)} for n in range(8)}
+    await puppet.say(AgentMessage(text="hello", extra=deep))
+    for most in (1024, 2048, 8192):
+        listed = await one.call("list_runs", max_bytes=most)
+        run = await one.call("get_run", run_id=run_id, max_bytes=most)
+        page = await one.call("poll_events", run_id=run_id, after_seq=1, max_bytes=most)
+        assert [_size(answer) <= most for answer in (listed, run, page)] == [True] * 3
+        assert listed["runs"][0]["run_id"] == run["run_id"] == run_id
+        assert page["events"][0]["data"]["text"] == "hello"
+
+
+# What 32 runs asked took 10 KB, however small the answer was to be.
+@pytest.mark.promise("answer.size")
+@pytest.mark.parametrize(("most", "count"), [(1024, 1), (1024, 4), (2048, 9), (8192, 32)])
+async def test_what_many_runs_ask_does_not_make_an_answer_longer(
+    one: House, most: int, count: int
+) -> None:
+    ids: list[str] = []
+    for number in range(count):
+        run_id, puppet = await one.begin()
+        ids.append(run_id)
+        if number % 2:
+            await puppet.say(AuthRequired(text="\N{CJK UNIFIED IDEOGRAPH-767B}" * 200))
+        else:
+            await puppet.ask("q-1", "q-2")
+    page = await one.call("poll_events", run_ids=ids, max_bytes=most)
+    assert _size(page) <= most
+    asked = [[request["request_id"] for request in run["pending"]] for run in page["runs"][::2]]
+    assert asked == [["q-1", "q-2"]] * len(asked)
+    alone = await one.call("poll_events", run_id=ids[-1], after_seq=0, max_bytes=1024)
+    assert _size(alone) <= 1024
+
+
+async def test_an_answer_that_has_no_room_for_its_runs_is_refused(one: House) -> None:
+    text = await one.refused("poll_events", run_ids=[str(n) for n in range(32)], max_bytes=1024)
+    assert "max_bytes has no room for 32 runs; give at least 6400" in text
