@@ -121,7 +121,9 @@ def _largest_within(value: Any) -> tuple[int, Any] | None:
         return None
     of_list, entries = isinstance(value, list), cast("Any", value)
     named = enumerate(entries) if of_list else entries.items()
-    sizes = [(size(item), key) for key, item in named if isinstance(item, (dict, list))]
+    sizes = [
+        (size(cast("object", item)), key) for key, item in named if isinstance(item, (dict, list))
+    ]
     return max((one for one in sizes if one[0] > _LEFT), key=itemgetter(0), default=None)
 
 

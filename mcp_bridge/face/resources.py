@@ -21,7 +21,7 @@ from mcp.types import (
 
 from gateway.core import json
 from gateway.core.clock import iso
-from gateway.core.errors import CoreError, InvalidInputError, RunNotFoundError
+from gateway.core.errors import CoreError, InvalidInputError, ReplayError, RunNotFoundError
 from gateway.core.record import Run
 from gateway.core.redact import refs_of
 from gateway.core.store.listing import RunQuery
@@ -134,9 +134,13 @@ async def _result(call: Call, uri: str, run_id: str) -> ReadResourceResult:
 
 async def _rest(call: Call, run: Run, pointer: str, whole: str, read: int) -> str:
     """Where what was cut can be read."""
-    page = await call.tasks.events(call.principal, run.id, after=run.last_seq - 1, limit=1)
     total = len(whole.encode())
-    if page.events and pointer in refs_of(views.event_data(page.events[-1])):
+    try:
+        page = await call.tasks.events(call.principal, run.id, after=run.last_seq - 1, limit=1)
+        kept = bool(page.events) and pointer in refs_of(views.event_data(page.events[-1]))
+    except ReplayError:  # events go before their run
+        kept = False
+    if kept:
         how = f"get_event_artifact(run_id={run.id!r}, seq={run.last_seq}, field_path={pointer!r}"
         return f"[cut; {total} bytes in all. Read on: {how}, offset={read})]"
     return f"[cut; {total} bytes in all. More: get_run(run_id={run.id!r}, max_bytes=262144)]"

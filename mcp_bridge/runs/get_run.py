@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from gateway.core.errors import ReplayError
 from gateway.core.json import as_object
 from gateway.core.record import Run
 from gateway.core.redact import refs_of
@@ -15,6 +16,7 @@ from mcp_bridge.schemas import RESULT_BYTES
 from mcp_bridge.tool import LONG, Call, Tool, reads
 
 RESPONSE: Final = "/final_response"
+_ARTIFACT: Final = f"get_event_artifact seq {{}}, field_path {RESPONSE}, offset OFFSET"
 _MARK: Final = 64  # bytes of what is said of a cut, half of it
 
 
@@ -26,8 +28,13 @@ async def get_run(call: Call, arguments: GetRun) -> WholeRun:
     run = await find_run(call, arguments)
     whole = views.whole_run(run, call.tasks.liveness(run), await call.tasks.queued(run))
     if pages.size(whole) > arguments.max_bytes and run.status is RunStatus.COMPLETED:
-        await _shorten_result(call, run, whole)
-        _fill(run, whole, arguments.max_bytes)
+        try:
+            await _shorten_result(call, run, whole)
+        except ReplayError:  # events go before their run; what it answered is kept with the run
+            _fill(run, whole, arguments.max_bytes, "get_run with a larger max_bytes")
+        else:
+            if RESPONSE in whole.get("result", {}).get("truncated", {}).get("fields", {}):
+                _fill(run, whole, arguments.max_bytes, _ARTIFACT.format(run.last_seq))
     return pages.clip(whole, arguments.max_bytes)
 
 
@@ -48,10 +55,10 @@ async def _shorten_result(call: Call, run: Run, whole: WholeRun) -> None:
         whole["result"] = result
 
 
-def _fill(run: Run, whole: WholeRun, most: int) -> None:
-    """As much of a long final response as there is room for, and how to read on."""
+def _fill(run: Run, whole: WholeRun, most: int, rest: str) -> None:
+    """As much of a long final response as there is room for; `rest`: how to read on."""
     result, response = whole.get("result", {}), run.result and run.result.final_response
-    if not response or RESPONSE not in as_object(result.get("truncated")).get("fields", {}):
+    if not response:
         return
     total = len(response.encode())
     result["final_response"] = ""
@@ -60,13 +67,12 @@ def _fill(run: Run, whole: WholeRun, most: int) -> None:
         shown = response.encode()[:room].decode(errors="ignore")
         read = len(shown.encode())
         result["final_response"] = (
-            f"{shown}\n...[{read} of {total} bytes; the rest: get_event_artifact "
-            f"seq {run.last_seq}, field_path {RESPONSE}, offset {read}]"
+            f"{shown}\n...[{read} of {total} bytes; the rest: {rest.replace('OFFSET', str(read))}]"
         )
         if (over := pages.size(whole) - most) <= 0:  # what JSON escapes takes more room
             return
         room -= max(over, room // 8)
-    result["final_response"] = f"...[{total} bytes: get_event_artifact]"
+    result["final_response"] = f"...[{total} bytes: {rest.partition(' ')[0]}]"
 
 
 GET_RUN: Final = Tool(

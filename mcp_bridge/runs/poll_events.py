@@ -10,7 +10,7 @@ from gateway.core.events import EVENT_TYPES
 from gateway.core.outcomes import EventPage
 from gateway.core.status import WAITING
 from mcp_bridge.arguments import MaxBytes
-from mcp_bridge.runs.event_pages import Room, page_of_one, page_of_several
+from mcp_bridge.runs.event_pages import Room, page_of_one, page_of_several, room_for
 from mcp_bridge.runs.references import ONE_OF_BOTH, RunReference, find_run
 from mcp_bridge.runs.results import EventsPage
 from mcp_bridge.schemas import RESULT_BYTES, Arguments, FromText
@@ -97,6 +97,9 @@ class PollEvents(RunReference):
         named = [cursor.run_id for cursor in self.run_ids]
         if twice := next((name for name in named if named.count(name) > 1), None):
             raise ValueError(f"run_ids names {twice[:64]} twice; give each run once")
+        if self.max_bytes < room_for(len(named)):
+            least = room_for(len(named))
+            raise ValueError(f"max_bytes has no room for {len(named)} runs; give at least {least}")
         return self
 
 

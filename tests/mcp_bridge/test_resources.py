@@ -9,6 +9,7 @@ from mcp.types import INVALID_PARAMS, ReadResourceResult, TextResourceContents
 from gateway.core import json
 from gateway.core.events import RunCompleted
 from gateway.core.messages import Message, TextPart
+from gateway.core.store.retention import sweep_oldest
 from mcp_bridge.face import resources
 from mcp_bridge.face.resources import JSON, RESOURCE_BYTES, RESOURCE_NOT_FOUND, TEXT
 from tests.mcp_bridge.house import House
@@ -78,6 +79,17 @@ async def test_a_long_result_is_cut_and_says_where_the_rest_is(one: House) -> No
     [(mime, text)] = _texts(await _read(one, f"run://{run_id}"))
     assert len(text.encode()) <= RESOURCE_BYTES
     assert json.decode(text)["result"]["truncated"]["seq"] == seq
+
+
+# It was refused with the words of a reader of events, which had been let go.
+async def test_a_long_result_is_read_when_the_events_of_its_run_are_no_longer_kept(
+    one: House,
+) -> None:
+    run_id = await _completed(one, final_response="x" * 2 * RESOURCE_BYTES)
+    await one.puppets.tasks.log.let_go(sweep_oldest)
+    [(_, text), (_, said)] = _texts(await _read(one, f"run://{run_id}/result"))
+    assert text == "x" * RESOURCE_BYTES
+    assert "More: get_run(" in said
 
 
 async def test_a_long_structured_result_stays_json(one: House) -> None:
