@@ -25,9 +25,8 @@ _ASKING: Final = frozenset(
     {"headers", "headersHelper", "http_headers", "http_headers_helper", "bearer_token_env_var"}
 )
 # The keys that say how a server is reached: those of one way make no sense beside the other's.
-_REACHING: Final = _ASKING | {
-    *("type", "command", "args", "env", "env_vars", "cwd", "envFile", "url", "httpUrl")
-}
+_BY_URL: Final = _ASKING | {"url", "httpUrl"}
+_REACHING: Final = _BY_URL | {"type", "command", "args", "env", "env_vars", "cwd", "envFile"}
 
 Server: TypeAlias = dict[str, Any]  # one server, as the client's file has it
 Scope: TypeAlias = Literal["user", "project"]
@@ -109,7 +108,8 @@ def checked(client: Client, way: Way) -> Server:
 
 def merged(present: Server, wanted: Server) -> Server:
     """`wanted` over an entry of ours: what the person added to it stays."""
-    kept = {key: value for key, value in present.items() if key in wanted or key not in _REACHING}
+    gone = _BY_URL if "command" in present and "command" in wanted else _REACHING
+    kept = {key: value for key, value in present.items() if key in wanted or key not in gone}
     result = kept | wanted
     for key in ("env", "headers"):
         if isinstance(present.get(key), dict) and key in wanted:

@@ -4,6 +4,7 @@ Pure; knows no disk.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, cast
 
@@ -30,7 +31,14 @@ CLIENTS: Final[Mapping[str, Client]] = {
 }
 _MASKED: Final = "…"
 _SHOWN_MAX: Final = 200  # characters of a value
-_PLAIN: Final = frozenset({"type", "command", "url"})  # no secrets, in an entry of any kind
+# What a server's entry is shown by, and what may be secret there too: what stands behind a
+# command's name; a URL's login, its path and what follows.
+_WORDS: Final = re.compile(r"\s.*", re.DOTALL)
+_SECRET: Final = {
+    "type": _WORDS,
+    "command": _WORDS,
+    "url": re.compile(r"(?<=//)[^/?#@]*@|(?<=[^:/])[/?#].*", re.DOTALL),
+}
 
 
 class Plan(NamedTuple):
@@ -55,9 +63,11 @@ class Plan(NamedTuple):
         return lines + [f"+ {key}: {_shown(value, before.get(key))}" for key, value in new]
 
     def _lost(self, key: str, value: Any) -> str:
-        if self.foreign and key not in _PLAIN:
+        if self.foreign and (key not in _SECRET or not isinstance(value, str)):
             return _MASKED
-        return _shown(value.partition("?")[0] if key == "url" else value, value)
+        if self.foreign or key == "url":
+            value = _SECRET[key].sub(_MASKED, value)
+        return _shown(value, value)
 
 
 def printed(client: Client, way: Way) -> str:

@@ -142,6 +142,20 @@ def test_what_the_person_added_to_the_entry_stays(client: str) -> None:
     assert '"1"' not in "".join(plan.changes)
 
 
+# They say how a command is started, and went when the same command was written once more.
+@pytest.mark.parametrize("client", NAMES)
+def test_the_folder_and_the_file_of_variables_of_the_command_stay(client: str) -> None:
+    text = planned(CLIENTS[client], Entry(COMMAND, [], {}), "").text
+    if client == "codex":
+        text += 'cwd = "/mine"\n'
+    else:
+        text = text.replace('"args"', '"cwd": "/mine", "envFile": ".env", "args"')
+    again = planned(CLIENTS[client], Entry(COMMAND, ["--elicit"], {}), text)
+    assert "/mine" in again.text
+    assert ("envFile" in again.text) is (client != "codex")
+    assert "/mine" not in planned(CLIENTS[client], WAYS[1], text).text
+
+
 def test_codex_keeps_what_was_allowed_of_single_tools() -> None:
     # Codex writes such a table when a person allows a tool for ever.
     allowed = '[mcp_servers.a2a-gateway.tools.{0}]\napproval_mode = "approve"\n'
@@ -298,6 +312,25 @@ def test_another_server_under_our_name_is_not_replaced_by_a_script(
     assert "/opt/x" in done.err
     assert "s3cret" not in done.err
     assert path.read_text("utf-8") == text
+
+
+# Servers are reached by secrets in the paths of their URLs, and some write a whole line as command.
+@pytest.mark.parametrize(
+    ("server", "shown"),
+    [
+        ({"url": "https://me:s3cret@x.example:1/a/s3cret/mcp?k=s3cret#s3cret"}, "x.example:1"),
+        ({"url": "https://x.example?k=s3cret"}, "https://x.example"),
+        ({"url": ["s3cret"]}, "- url: …"),
+        ({"command": "npx it --key=s3cret"}, "npx"),
+    ],
+)
+def test_of_a_server_that_is_replaced_no_secret_is_shown(
+    server: dict[str, Any], shown: str
+) -> None:
+    text = json.dumps({"mcpServers": {"a2a-gateway": server}})
+    plan = planned(CLIENTS["cursor"], WAYS[0], text)
+    assert shown in "\n".join(plan.changes)
+    assert "s3cret" not in "\n".join(plan.changes)
 
 
 def test_a_place_that_cannot_be_written_is_said_with_what_to_paste(person: Person) -> None:
