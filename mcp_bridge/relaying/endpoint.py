@@ -25,6 +25,7 @@ IDLE_VARIABLE: Final = "A2A_GATEWAY_IDLE_EXIT_S"
 IDLE_EXIT_S: Final = "1800"  # a gateway nobody started by hand does not stay for ever
 START_PATIENCE_S: Final = 20.0  # measured cold start 1-3 s; a loaded machine takes longer
 OTHER_PATIENCE_S: Final = 3.0
+ENDING_PATIENCE_S: Final = 10.0  # clients give all of it up after 30
 CONNECT_S: Final = 5.0
 LOOK_EVERY_S: Final = 0.02
 LOG_MAX: Final = 5_000_000  # bytes; a longer log is put aside when the next gateway starts
@@ -176,6 +177,15 @@ def log_of(home: Path) -> Path:
 
 
 def _launch(home: Path, command: Sequence[str], environ: Mapping[str, str]) -> Address:
+    for _ in range(2):
+        if (address := _await(home, _spawn(home, command, environ))) is not None:
+            return address
+    raise GatewayGoneError(_no_start(home))
+
+
+def _spawn(
+    home: Path, command: Sequence[str], environ: Mapping[str, str]
+) -> "subprocess.Popen[bytes]":
     (home / "logs").mkdir(exist_ok=True, mode=0o700)
     log = log_of(home)
     with suppress(OSError):  # there is none yet
@@ -184,7 +194,7 @@ def _launch(home: Path, command: Sequence[str], environ: Mapping[str, str]) -> A
     with log.open("ab") as output:
         log.chmod(0o600)
         try:
-            child = subprocess.Popen(
+            return subprocess.Popen(
                 command,
                 cwd=home,
                 env={IDLE_VARIABLE: IDLE_EXIT_S, **outside(environ), HOME_VARIABLE: str(home)},
@@ -195,20 +205,37 @@ def _launch(home: Path, command: Sequence[str], environ: Mapping[str, str]) -> A
             )
         except OSError as exc:
             raise GatewayGoneError(f"{command[0]} could not be started: {exc.strerror}") from exc
-    return _await(home, child)
 
 
-def _await(home: Path, child: "subprocess.Popen[bytes]") -> Address:
-    """The gateway's address once it answers. Raises: GatewayGoneError."""
+def _await(home: Path, child: "subprocess.Popen[bytes]") -> Address | None:
+    """The gateway's address once one answers; None when the home was another's, which has ended.
+
+    Raises: GatewayGoneError.
+    """
     deadline = time.monotonic() + START_PATIENCE_S
+    held = False
     while time.monotonic() < deadline:
         if (address := published(home)) is not None and healthy(address):
             return address
         if child.poll() is not None:
-            # It may have ended because another one, started by hand just now, has the home.
-            deadline = min(deadline, time.monotonic() + OTHER_PATIENCE_S)
+            # Another may have the home, started by hand just now or still on its way out.
+            before, held = held, is_held(home)
+            if before and not held:
+                return None
+            patience = ENDING_PATIENCE_S if held else OTHER_PATIENCE_S
+            deadline = min(deadline, time.monotonic() + patience)
         time.sleep(LOOK_EVERY_S)
     raise GatewayGoneError(_no_start(home))
+
+
+def is_held(home: Path) -> bool:
+    """Whether a gateway has the home: one that runs, or ends and takes its runs' agents along."""
+    try:
+        with (home / "home.lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as exc:
+        return isinstance(exc, BlockingIOError)
+    return False
 
 
 class Gateway:

@@ -1,9 +1,10 @@
 """A gateway in the least: writes itself down in its home, answers /healthz, and one MCP answer.
 
 Run as a command by the tests of the relay. Notes its starts; with the word `broken` it ends at once,
-with `stuck` it never answers.
+with `stuck` it never answers, with `second` it ends when the home is another's.
 """
 
+import fcntl
 import json
 import os
 import signal
@@ -51,6 +52,9 @@ def main() -> None:
     if sys.argv[1:] == ["stuck"]:
         signal.sigwait({signal.SIGTERM})
         return
+    if sys.argv[1:] == ["second"]:
+        with (home / "home.lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     token = home / "token"
     token.write_text(TOKEN, "utf-8")

@@ -37,9 +37,9 @@ def write(home: Path, url: str, token: str, **more: Any) -> None:
 
 @contextmanager
 def started(
-    environment: dict[str, str], *changed: tuple[str, float], words: Sequence[str] = WORDS
+    environment: dict[str, str], *changed: tuple[str, float | str], words: Sequence[str] = WORDS
 ) -> Generator[subprocess.Popen[bytes]]:
-    """A relay that starts the stand-in, with constants of its own."""
+    """A relay that starts the stand-in, with constants and functions of its own."""
     lines = [
         "from mcp_bridge.relaying import endpoint, exchange, relay",
         *(f"{name} = {value}" for name, value in changed),
@@ -132,6 +132,27 @@ def test_a_port_that_a_gateway_left_never_sees_its_token(
         with pytest.raises(exchange.ExchangeError, match="no gateway answers for home"):
             list(exchange.Exchange(gateway, PING, {}).items())
     assert len(heard) == 1
+
+
+@pytest.mark.promise("relay.again")
+def test_a_gateway_that_still_ends_is_followed_by_the_next(
+    home: Path, environment: dict[str, str]
+) -> None:
+    # One that took its agents along held the home for seconds more: what was started meanwhile
+    # found it in use and ended, and the client was told that no gateway starts.
+    told = "lambda home, look=endpoint.is_held: (look(home), print('looked', flush=True))[0]"
+    with (home / "home.lock").open("w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with started(environment, ("endpoint.is_held", told), words=(*WORDS, "second")) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(b'{"jsonrpc":"2.0","id":1,"method":"tools/list"}\n')
+            process.stdin.flush()
+            assert process.stdout.readline() == b"looked\n"
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            answer = json.loads(next(line for line in process.stdout if line != b"looked\n"))
+    first, second = (pid for pid, *_ in starts(home))
+    assert answer["result"]["pid"] == second != first
 
 
 # -- a client that goes --------------------------------------------------------------------------
