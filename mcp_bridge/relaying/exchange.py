@@ -181,7 +181,7 @@ class Exchange:
             except OSError as exc:
                 self._gateway.lost(address)
                 if not again:
-                    raise GatewayGoneError(f"no gateway answers at {address.url}") from exc
+                    raise GatewayGoneError(_unreached(address, exc)) from exc
                 continue
             self._address = address
             self._hold(connection)
@@ -219,6 +219,12 @@ class Exchange:
         if address.token is not None:
             head.append(f"Authorization: {_field(f'Bearer {address.token}')}")
         return "\r\n".join([*head, "\r\n"]).encode("latin-1") + self._body
+
+
+def _unreached(address: Address, error: OSError) -> str:
+    """A name or a certificate that is wrong is not mended by starting a gateway."""
+    why = "" if isinstance(error, ConnectionRefusedError) else f" ({error.strerror or error})"
+    return f"no gateway answers at {address.url}{why}"
 
 
 def _field(value: object) -> str:

@@ -180,6 +180,28 @@ def test_a_header_cannot_end_its_line() -> None:
     assert b"Mcp-Method: ping" in lines
 
 
+def test_who_speaks_no_tls_is_told_of_as_that() -> None:
+    # What was wrong with a certificate was said to be no gateway, and people looked for one.
+    with create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(PATIENCE_S)
+
+        def refuse() -> None:
+            for _ in range(2):  # the relay looks twice
+                wire, _ = listening.accept()
+                with wire:
+                    wire.settimeout(PATIENCE_S)
+                    wire.recv(65536)
+                    wire.sendall(CLOSED)
+
+        thread = threading.Thread(target=refuse, daemon=True)
+        thread.start()
+        url = f"https://127.0.0.1:{listening.getsockname()[1]}"
+        with pytest.raises(ExchangeError, match=rf"no gateway answers at {url} \(.*SSL") as gone:
+            list(Exchange(Gateway({}, url=url), PING, {}).items())
+        assert "\n" not in str(gone.value)
+        thread.join(PATIENCE_S)
+
+
 @pytest.mark.parametrize("name", ["=?base64?cGluZw==?=", "\u00fc", " padded", "plain"])
 def test_a_name_in_a_header_is_read_as_it_was_sent(name: str) -> None:
     # What looks like the wrapped form has to be wrapped (basic/transports, "Value Encoding").
