@@ -36,6 +36,7 @@ _SAID: Final = frozenset(
     {"type", "title", "description", "default", "enum", "enumNames", "format"}
     | {"minLength", "maxLength", "minimum", "maximum"}
 )
+_READ: Final = frozenset({"title", "description"})  # of what it says of itself, by a person
 _FORMATS: Final = frozenset({"date", "date-time", "email", "uri"})
 # Control characters but the newline, and those that turn the direction of writing.
 _UNSHOWN: Final = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -66,7 +67,7 @@ def asked(request: PendingRequest, who: str, *, links: bool) -> ElicitRequest | 
         required = [name for name in _required(request) if name in fields]
     form = ElicitRequestFormParams(
         message=_message(request, who),
-        requested_schema={"type": "object", "properties": fields, "required": required},
+        requested_schema={"type": "object", "properties": _readable(fields), "required": required},
     )
     return ElicitRequest(params=form)
 
@@ -238,7 +239,23 @@ def _message(request: PendingRequest, who: str) -> str:
         given = "\n" + _cut(f"{request.tool or 'input'}: {json.encode(request.input)}", INPUT_MAX)
     # The agent's own words take what room is left: however many, they push nothing out of sight.
     text = _cut(request.text, MESSAGE_MAX - len(head) - 1 - len(given))
-    return _UNSHOWN.sub("\N{REPLACEMENT CHARACTER}", f"{head}\n{text}{given}")
+    return _shown(f"{head}\n{text}{given}")
+
+
+def _shown(text: str) -> str:
+    return _UNSHOWN.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _readable(node: Any) -> Any:
+    """Fields whose titles and descriptions a terminal may show; values stay what they are."""
+    if isinstance(node, list):
+        return [_readable(item) for item in cast("list[Any]", node)]
+    if not isinstance(node, dict):
+        return node
+    return {
+        name: _shown(value) if name in _READ and isinstance(value, str) else _readable(value)
+        for name, value in cast("JsonObject", node).items()
+    }
 
 
 def _cut(text: str, most: int) -> str:

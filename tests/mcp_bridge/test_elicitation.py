@@ -139,6 +139,13 @@ def test_a_message_is_short_and_plain() -> None:
     assert len(text) == MESSAGE_MAX
     assert "\x1b" not in text
     assert "\u202e" not in text
+    options = (Option(id="\x1b", label="\x1b[2JGo"),)
+    question = Question(id="q", question="\x1b[2J?", header="\u202eH")
+    for asking_ in (_request("plan", options=options), _request("question", questions=[question])):
+        schema = json.encode(_form(asking_).requested_schema)
+        assert "\\u001b[" not in schema
+        assert "\u202e" not in schema
+    assert answered(_request("plan", options=options), {"decision": "\x1b"}).option == "\x1b"
 
 
 def test_what_is_decided_on_is_shown_and_what_is_cut_says_so() -> None:
