@@ -130,8 +130,14 @@ async def _wait(
     asked = cursors
     begun = time.monotonic()
     next_beat = BEAT_S
+    known: dict[str, EventPage] = {}
     while True:
-        found = [await _read(call, run_id, after, arguments) for run_id, after in cursors.items()]
+        for run_id, after in cursors.items():
+            page = known.get(run_id)
+            # One that ended and was read stays as it is: others may move a hundred times a second.
+            if page is None or not page.run.terminal or page.has_more:
+                known[run_id] = await _read(call, run_id, after, arguments)
+        found = [known[run_id] for run_id in cursors]
         waited = time.monotonic() - begun
         if waited >= most or _worth_telling(found, asked):
             return found

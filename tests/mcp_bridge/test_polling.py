@@ -10,6 +10,7 @@ import pytest
 from gateway.core import json
 from gateway.core.events import AgentMessage, AuthRequired, CommandStarted, RunCompleted
 from gateway.core.json import JsonObject
+from gateway.core.outcomes import EventPage
 from tests.core.puppet import Puppet
 from tests.mcp_bridge.house import PATIENCE_S, House
 
@@ -84,6 +85,36 @@ async def test_runs_that_ended_or_wait_do_not_end_the_wait_while_another_works(o
     assert _texts(page) == ["on"]
     assert [run["status"] for run in page["runs"]] == ["completed", "input_required", "running"]
     assert [request["request_id"] for request in page["runs"][1]["pending"]] == ["q-1"]
+
+
+# Each word of the one at work had all ended ones read again, from the database if they ended long ago.
+async def test_a_run_that_ended_is_read_once_while_others_are_waited_for(
+    one: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids, (done, working) = await _begin(one, 2)
+    await done.end(RunCompleted(final_response="x"))
+    await one.ended(ids[0])
+    read: list[str] = []
+    events = one.puppets.tasks.events
+
+    async def counted(principal: str, run_id: str, **more: Any) -> EventPage:
+        read.append(run_id)
+        return await events(principal, run_id, **more)
+
+    monkeypatch.setattr(one.puppets.tasks, "events", counted)
+
+    async def act() -> None:
+        for _ in range(5):
+            before = len(read)
+            await working.say(CommandStarted(command="ls"))
+            while len(read) == before:
+                await anyio.lowlevel.checkpoint()
+        await working.say(AgentMessage(text="on"))
+
+    asked: JsonObject = {"run_ids": _cursors(ids, 2), "types": ["agent_message"]}
+    page = await _woken(one, ids[1:], asked, act)
+    assert _texts(page) == ["on"]
+    assert (read.count(ids[0]), read.count(ids[1]) > 1) == (1, True)
 
 
 @pytest.mark.promise("poll.prompt")
