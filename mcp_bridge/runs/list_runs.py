@@ -58,13 +58,14 @@ class ListRuns(Arguments):
 
 
 async def list_runs(call: Call, arguments: ListRuns) -> RunsPage:
+    nickname, context_id = await _of_agent(call, arguments)
     query = RunQuery(
         statuses=_statuses(arguments.status),
         backend=arguments.backend,
         role=arguments.role,
         cwd=arguments.cwd,
-        nickname=arguments.agent_name,
-        context_id=arguments.session_id,
+        nickname=nickname,
+        context_id=context_id,
         parent_id=arguments.parent_run_id,
         labels=tuple((arguments.labels or {}).items()),
         created_after=None if arguments.since is None else _at(arguments.since),
@@ -90,6 +91,17 @@ async def list_runs(call: Call, arguments: ListRuns) -> RunsPage:
             **answer,
         }
     return answer if cursor is None else {"next_cursor": cursor, **answer}
+
+
+async def _of_agent(call: Call, arguments: ListRuns) -> tuple[str | None, str | None]:
+    """The nickname and the session that are meant: an agent without a name goes by its session's
+    id, as `views.agent_name` shows it."""
+    name, session_id = arguments.agent_name, arguments.session_id
+    if name is not None and session_id in (None, name):
+        session = await call.tasks.session(call.principal, name)
+        if session is not None and session.nickname is None:
+            return None, name
+    return name, session_id
 
 
 def _statuses(asked: str | None) -> tuple[RunStatus, ...]:

@@ -68,6 +68,16 @@ async def test_a_folder_is_found_however_its_path_is_written(one: House) -> None
         assert await _found(one, cwd=str(cwd)) == [run_id]
 
 
+# The list showed its session's id as its name, and found nothing by it.
+async def test_an_agent_that_nobody_named_is_found_by_the_name_that_is_shown(one: House) -> None:
+    sent = await one.puppets.send("go")
+    await _spawned(one)
+    name = (await one.call("list_runs"))["runs"][1]["agent_name"]
+    assert await _found(one, agent_name=name) == [sent.run.id]
+    assert await _found(one, agent_name=name, session_id=name) == [sent.run.id]
+    assert await _found(one, agent_name=name, session_id="other") == []
+
+
 async def test_an_empty_list_says_that_its_filters_may_be_why(one: House) -> None:
     assert await one.call("list_runs") == {"runs": []}
     await _spawned(one)
