@@ -48,10 +48,16 @@ def seconds(text: str | None) -> float | None:
 
 
 def time(text: str | None) -> str | None:
-    """The time so long ago (2h, 3d), in ISO; what is no span goes as it is, for the tool to read."""
-    if text is None or _SPAN.fullmatch(text.strip().lower()) is None:
+    """The time so long ago (2h, 3d), in ISO; what is no span goes as it is, for the tool to read.
+
+    A number alone is a date (20261122), not seconds. Raises: CommandError.
+    """
+    if text is None or text.isdecimal() or _SPAN.fullmatch(text.strip().lower()) is None:
         return text
-    return (datetime.now(UTC) - timedelta(seconds=seconds(text) or 0)).isoformat()
+    try:
+        return (datetime.now(UTC) - timedelta(seconds=seconds(text) or 0)).isoformat()
+    except OverflowError as exc:
+        raise CommandError(f"{text!r} is longer ago than there are dates", USAGE) from exc
 
 
 def pairs(given: Sequence[str] | None, option: str) -> dict[str, str]:

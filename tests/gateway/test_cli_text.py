@@ -2,7 +2,7 @@
 
 import shlex
 import unicodedata
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -329,6 +329,16 @@ def test_a_time_is_said_in_units(text: str, seconds: float) -> None:
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(CommandError, match="is no time"):
         options.seconds(text)
+
+
+# A date without dashes was taken for seconds, and so many days for a crash.
+def test_a_time_is_a_span_ago_or_goes_as_it_is_said() -> None:
+    ago = datetime.now(UTC) - datetime.fromisoformat(options.time("2h") or "")
+    assert timedelta(hours=2) <= ago < timedelta(hours=3)
+    for text in ("2026-11-22", "20261122", "yesterday"):
+        assert options.time(text) == text
+    with pytest.raises(CommandError, match="longer ago than there are dates"):
+        options.time("99999999999d")
 
 
 def test_labels_are_pairs() -> None:
