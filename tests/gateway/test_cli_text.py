@@ -334,7 +334,7 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 # A date without dashes was taken for seconds, and so many days for a crash.
 def test_a_time_is_a_span_ago_or_goes_as_it_is_said() -> None:
     ago = datetime.now(UTC) - datetime.fromisoformat(options.time("2h") or "")
-    assert timedelta(hours=2) <= ago < timedelta(hours=3)
+    assert round(ago / timedelta(hours=1)) == 2
     for text in ("2026-11-22", "20261122", "yesterday"):
         assert options.time(text) == text
     with pytest.raises(CommandError, match="longer ago than there are dates"):
