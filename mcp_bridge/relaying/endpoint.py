@@ -44,9 +44,8 @@ class Address(NamedTuple):
 
     def connection(self, timeout_s: float = CONNECT_S) -> HTTPConnection:
         parts = urlsplit(self.url)
-        if parts.scheme == "https":
-            return HTTPSConnection(parts.hostname or "", parts.port, timeout=timeout_s)
-        return HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
+        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        return kind(parts.hostname or "", parts.port, timeout=timeout_s)
 
     def path(self, below: str) -> str:
         return urlsplit(self.url).path.rstrip("/") + below
@@ -57,21 +56,21 @@ def state_home(environ: Mapping[str, str], platform: str = sys.platform) -> Path
 
     Raises: GatewayGoneError, where nobody's home is known.
     """
-    try:
-        return _state_home(environ, platform)
-    except RuntimeError as exc:  # of expanduser
-        raise GatewayGoneError(f"there is no home folder; set {HOME_VARIABLE} to a path") from exc
-
-
-def _state_home(environ: Mapping[str, str], platform: str) -> Path:
     if given := environ.get(HOME_VARIABLE):
-        return Path(given).expanduser().absolute()
+        return _expanded(given).absolute()
     xdg = environ.get("XDG_STATE_HOME", "").strip()
     if xdg and Path(xdg).is_absolute():
         return Path(xdg) / APPLICATION
     if platform == "darwin":
-        return Path("~/Library/Application Support").expanduser() / APPLICATION
-    return Path("~/.local/state").expanduser() / APPLICATION
+        return _expanded("~/Library/Application Support") / APPLICATION
+    return _expanded("~/.local/state") / APPLICATION
+
+
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as exc:
+        raise GatewayGoneError(f"there is no home folder; set {HOME_VARIABLE} to a path") from exc
 
 
 def read_token(path: Path) -> str:
@@ -208,10 +207,7 @@ def _spawn(
 
 
 def _await(home: Path, child: "subprocess.Popen[bytes]") -> Address | None:
-    """The gateway's address once one answers; None when the home was another's, which has ended.
-
-    Raises: GatewayGoneError.
-    """
+    """Where a gateway answers; None when another had the home and ended. Raises: GatewayGoneError."""
     deadline = time.monotonic() + START_PATIENCE_S
     held = False
     while time.monotonic() < deadline:
@@ -258,12 +254,20 @@ class Gateway:
         self._lock = threading.Lock()
         self._address: Address | None = None
         self._doubted = False
+        self._failed: tuple[float, str] = (0.0, "")  # when it was last not found, and why
 
     def address(self) -> Address:
         """Where to send now. Raises: GatewayGoneError."""
+        asked = time.monotonic()
         with self._lock:
             if self._address is None:
-                self._address = self._find()
+                if self._failed[0] > asked:  # while we waited: trying again would take as long
+                    raise GatewayGoneError(self._failed[1])
+                try:
+                    self._address = self._find()
+                except GatewayGoneError as exc:
+                    self._failed = time.monotonic(), str(exc)
+                    raise
             return self._address
 
     def lost(self, address: Address) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,25 @@ def test_a_gateway_that_cannot_start_is_told_of_in_one_line(
     assert "no database" in (home / "logs" / "gateway.log").read_text("utf-8")
     with pytest.raises(GatewayGoneError, match="nope could not be started"):
         Gateway(environment, command=("/nope",)).address()
+
+
+def test_calls_that_waited_for_a_gateway_in_vain_are_told_together(
+    home: Path, environment: dict[str, str]
+) -> None:
+    # Each call began anew where the one before had failed. A client that asks twice when it
+    # connects had given up before the second was told why.
+    gateway = Gateway(environment, command=(*WORDS, "broken"))
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(gateway.address)
+        deadline = time.monotonic() + PATIENCE_S
+        while not starts(home):
+            assert time.monotonic() < deadline
+        others = [pool.submit(gateway.address) for _ in range(2)]
+        said = {str(call.exception(PATIENCE_S)) for call in (first, *others)}
+    assert len(starts(home)) == len(said) == 1
+    with pytest.raises(GatewayGoneError):
+        gateway.address()
+    assert len(starts(home)) == 2, "who asks later has it tried again"
 
 
 @pytest.mark.parametrize(
