@@ -45,8 +45,8 @@ def read_answers(message: Message, pending: Sequence[PendingRequest]) -> list[An
     """The answers a follow-up message gives to `pending`; all or nothing.
 
     Data parts name their request; plain text is an answer only when exactly one request is
-    pending: to a question its answer, to anything else an allow-word allows and other text denies
-    with that text as the reason. Raises: AnswerError (`request_gone`, `ambiguous_answer`,
+    pending: to a question or a form its answer, to anything else an allow-word allows and other
+    text denies with that text as the reason. Raises: AnswerError (`request_gone`, `ambiguous_answer`,
     `not_an_answer`).
     """
     found = [answer for part in message.parts for answer in _answers_of(part)]

@@ -32,8 +32,8 @@ class ContinueRun(RunReference):
             Answer,
             FromText,
             Field(
-                description="To one pending request. permission, plan: option (an id), message: "
-                "why. question: answers {question id: text}, or message."
+                description="To one pending request. permission, plan, url: option (an id), message: "
+                "why. question, form: answers {id: text}, or message; option deny declines."
             ),
         ]
         | None
