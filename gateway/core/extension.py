@@ -202,9 +202,8 @@ class Answer(_Wire):
 
     For permissions, plans and links `option` (or its older name `decision`) is an option's id; for
     questions `answers` maps a question's id to a label, a list of labels or free text, for forms a
-    member's name to its value. Option deny or abort declines a question or a form. `message` is the
-    reason of a denial, or free text for a single question. `updated_input` replaces the tool's
-    input where the agent can.
+    member to its value; option deny declines both. `message` is the reason of a denial, or free text
+    for a single question. `updated_input` replaces the tool's input where the agent can.
     """
 
     request_id: str
