@@ -17,10 +17,17 @@ from gateway.core.errors import (
     PayloadNotFoundError,
     RequestConflictError,
 )
-from gateway.core.events import AgentMessage, ArtifactAdded, CommandFinished, RunStarted
+from gateway.core.events import (
+    AgentMessage,
+    ArtifactAdded,
+    CommandFinished,
+    RunCompleted,
+    RunStarted,
+)
 from gateway.core.record import AfterTerminalError, Remote, apply
 from gateway.core.secrets import Mask
 from gateway.core.status import TERMINAL, RunStatus
+from gateway.core.store import live as live_module
 from gateway.core.store import log as log_module
 from gateway.core.store.batch import Append
 from gateway.core.store.engine import Operation
@@ -260,6 +267,26 @@ async def test_who_waits_for_a_run_of_another_process_hears_of_it(
             await writer.emit(RunStarted())
     assert [event.type for event in await other.read("r", 0, 9)] == ["run_started"]
     await other.close()
+
+
+# What came behind the end counted the run's words once more, and its last events were forgotten.
+# When nothing was kept for all that was counted, no reader was woken any more.
+async def test_what_comes_behind_the_end_of_a_run_changes_nothing_for_its_readers(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if store.database.kind != "sqlite":
+        pytest.skip("it is about memory")
+    monkeypatch.setattr(live_module, "ENDED_CHARS", 10_000)
+    await store.log.create(RUN, SESSION, None)
+    writer = a_writer(store.log, RUN)
+    await writer.emit(RunStarted(), RunCompleted(final_response="x" * 4000))
+    for number in range(9):
+        await writer.emit(remote=Remote(agent="a", src_seq=number))
+        await writer.flush()
+    assert store.log.known("r") is not None
+    live = store.log._live.find("r")  # pyright: ignore[reportPrivateUsage]
+    assert live is not None
+    assert [event.seq for event in live.tail] == [1, 2]
 
 
 async def listening(store: Store) -> bool:

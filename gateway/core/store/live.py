@@ -72,16 +72,18 @@ class LiveRuns:
 
     def advance(self, after: Run, events: Sequence[Recorded]) -> None:
         """A run moved on durably: readers are woken when there is an event for them."""
-        live = self._active.get(after.id) or self._active.setdefault(after.id, Live(after))
+        live = self.find(after.id) or self._active.setdefault(after.id, Live(after))
         live.run = after
         live.tail.extend(events)
         if after.terminal:
-            del self._active[after.id]
+            self._active.pop(after.id, None)
             self._keep_ended(live)
         if events:
             live.wake()
 
     def _keep_ended(self, live: Live) -> None:
+        if (kept := self._ended.pop(live.run.id, None)) is not None:  # it learned where it lives
+            self._ended_chars -= kept.chars
         answer = live.run.result.final_response if live.run.result else None
         live.chars = live.run.message.length + len(answer or "")
         self._ended[live.run.id] = live
