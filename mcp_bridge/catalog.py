@@ -27,7 +27,7 @@ Runs of coding agents (Codex, Claude Code, remote A2A agents) that work in a fol
 When status is input_required, pending lists what the agent asks: answer with continue_run (answer:
 {request_id, option, message} for permissions and plans, {request_id, answers: {question id: text}}
 for questions; plain text for a single question), then poll on.
-auth_required: somebody has to log in as the message says; then continue_run with any text.
+auth_required: somebody has to log in as summary says; then continue_run with any text.
 continue_run on an ended run goes on in the same conversation as a new run (new run_id).
 Runs go on without you and are kept: list_runs finds them again, by the labels you gave them too.
 Several can work side by side: poll_events(run_ids=[{run_id, after_seq}]) waits for any of them.

@@ -5,32 +5,24 @@ Knows neither waiting nor who calls.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, TypedDict
+from typing import Final
 
 from gateway.core.json import JsonObject
 from gateway.core.outcomes import EventPage
 from gateway.core.record import Run
-from gateway.core.status import RunStatus
 from mcp_bridge import pages
 from mcp_bridge.runs import views
 from mcp_bridge.runs.results import EventsPage, RunEvent, RunState
 
 _ENVELOPE: Final = 256  # bytes of a page or an event beside what it holds
-_STATE: Final = 160  # bytes of one run's state, its summary and what it asks left out
+_STATE: Final = 160  # bytes of one run's state, what it asks left out
 _TOLD: Final = 32  # bytes of that, on average, at least
-_NAME: Final = 16  # bytes of a member's name in a state
+_NAME: Final = 16  # bytes of that member's name
 
 
 def room_for(runs: int) -> int:
     """The bytes without which an answer cannot tell how so many runs stand."""
     return _ENVELOPE + runs * (_STATE + _TOLD)
-
-
-class _Told(TypedDict, total=False):
-    """What a state has when there is something to say."""
-
-    summary: str
-    pending: list[JsonObject]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +34,10 @@ class Room:
 
 
 def page_of_one(page: EventPage, room: Room) -> EventsPage:
-    told = _told(page.run, room.bytes_ // 2)
-    budget = room.bytes_ - _ENVELOPE - _size(told)
+    pending = _pending(page.run, room.bytes_ * 3 // 4)
+    budget = room.bytes_ - _ENVELOPE - pages.size(pending)
     shown, read_to = _shown(page, room.events, budget) or _first(page, budget)
-    return {**_state(page, read_to), "pending": [], **told, "events": shown}
+    return {**_state(page, read_to), "pending": pending, "events": shown}
 
 
 def page_of_several(found: Sequence[EventPage], room: Room) -> EventsPage:
@@ -55,14 +47,16 @@ def page_of_several(found: Sequence[EventPage], room: Room) -> EventsPage:
     states: dict[str, RunState] = {}
     events: list[RunEvent] = []
     for left, page in zip(range(len(found), 0, -1), sorted(found, key=_age), strict=True):
-        told = _told(page.run, budget // left // 2)
-        budget -= _size(told)
+        pending = _pending(page.run, budget // left * 3 // 4)
+        budget -= pages.size(pending) + _NAME if pending else 0
         part = _shown(page, -(-limit // left), budget // left)
         shown, read_to = part or (([], page.events[0].seq - 1) if events else _first(page, budget))
         events += shown
         limit -= len(shown)
         budget -= sum(pages.size(event) + 1 for event in shown)
-        states[page.run.id] = {**_state(page, read_to), **told}
+        states[page.run.id] = _state(page, read_to)
+        if pending:
+            states[page.run.id]["pending"] = pending
     runs = [states[page.run.id] for page in found]
     return {"has_more": any(state["has_more"] for state in runs), "runs": runs, "events": events}
 
@@ -81,24 +75,15 @@ def _state(page: EventPage, read_to: int) -> RunState:
     }
 
 
-def _told(run: Run, room: int) -> _Told:
-    """What a run asks, and what to log in to: no request is pending for that. Without room the ids of
-    its requests are left; get_run has all of it."""
-    told: _Told = {}
-    if run.status is RunStatus.AUTH_REQUIRED:
-        told["summary"] = pages.clip(run.summary, room)
-        if pages.size(told["summary"]) > room:
-            del told["summary"]
-    if run.pending:
-        share = room // len(run.pending)
-        told["pending"] = [pages.clip(request, share) for request in views.pending_of(run)]
-        if pages.size(told["pending"]) > room:
-            told["pending"] = [{"request_id": request.request_id} for request in run.pending]
-    return told
-
-
-def _size(told: _Told) -> int:
-    return sum(pages.size(value) + _NAME for value in told.values())
+def _pending(run: Run, room: int) -> list[JsonObject]:
+    """What a run asks; without room the ids of its requests alone, get_run has all of it."""
+    if not run.pending:
+        return []
+    share = room // len(run.pending)
+    pending = [pages.clip(request, share) for request in views.pending_of(run)]
+    if pages.size(pending) <= room:
+        return pending
+    return [{"request_id": request.request_id} for request in run.pending]
 
 
 def _shown(page: EventPage, limit: int, budget: int) -> tuple[list[RunEvent], int] | None:

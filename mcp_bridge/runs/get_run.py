@@ -10,6 +10,7 @@ from gateway.core.status import RunStatus
 from mcp_bridge import pages
 from mcp_bridge.arguments import MaxBytes
 from mcp_bridge.runs import views
+from mcp_bridge.runs.reasons import login_text
 from mcp_bridge.runs.references import RunReference, find_run
 from mcp_bridge.runs.results import WholeRun
 from mcp_bridge.schemas import RESULT_BYTES
@@ -27,6 +28,8 @@ class GetRun(RunReference):
 async def get_run(call: Call, arguments: GetRun) -> WholeRun:
     run = await find_run(call, arguments)
     whole = views.whole_run(run, call.tasks.liveness(run), await call.tasks.queued(run))
+    if run.status is RunStatus.AUTH_REQUIRED:
+        whole["summary"] = await login_text(call, run)
     if pages.size(whole) > arguments.max_bytes and run.status is RunStatus.COMPLETED:
         try:
             await _shorten_result(call, run, whole)

@@ -11,6 +11,7 @@ from gateway.core.outcomes import EventPage
 from gateway.core.status import WAITING
 from mcp_bridge.arguments import MaxBytes
 from mcp_bridge.runs.event_pages import Room, page_of_one, page_of_several, room_for
+from mcp_bridge.runs.reasons import add_reasons
 from mcp_bridge.runs.references import ONE_OF_BOTH, RunReference, find_run
 from mcp_bridge.runs.results import EventsPage
 from mcp_bridge.schemas import RESULT_BYTES, Arguments, FromText
@@ -118,7 +119,7 @@ async def poll_events(call: Call, arguments: PollEvents) -> EventsPage:
     room = Room(events=arguments.limit, bytes_=arguments.max_bytes)
     single = arguments.run_ids is None
     answer = page_of_one(found[0], room) if single else page_of_several(found, room)
-    _add_turns(call, answer)
+    await add_reasons(call, {page.run.id: page.run for page in found}, answer, arguments.max_bytes)
     return answer
 
 
@@ -169,14 +170,6 @@ def _doing(found: Sequence[EventPage]) -> str:
     """What the first run at work is about."""
     run = next((page.run for page in found if not page.run.terminal), found[0].run)
     return f"{run.status}: {run.summary}"
-
-
-def _add_turns(call: Call, answer: EventsPage) -> None:
-    """To queued runs, whose end they wait for: a poll alone would not tell why nothing happens."""
-    for state in answer.get("runs", [answer]):
-        queued = call.tasks.queue_state(state.get("run_id", ""))
-        if queued is not None and queued.blocked_by is not None:
-            state["blocked_by"] = queued.blocked_by
 
 
 POLL_EVENTS: Final = Tool(

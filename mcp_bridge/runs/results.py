@@ -96,13 +96,15 @@ class RunEvent(TypedDict):
 
 class RunState(TypedDict):
     """A run and how far it was read. `pending` when it asks something, `summary` when somebody has
-    to log in, `blocked_by` when another run of its session has the turn."""
+    to log in (where and how), `error` when it failed, `blocked_by` when another run of its session
+    has the turn."""
 
     run_id: str
     status: str
     next_after_seq: int
     has_more: bool
     summary: NotRequired[str]
+    error: NotRequired[RunError]
     blocked_by: NotRequired[str]
     pending: NotRequired[list[JsonObject]]
 
@@ -119,6 +121,7 @@ class EventsPage(TypedDict):
     next_after_seq: NotRequired[int]
     has_more: bool
     summary: NotRequired[str]
+    error: NotRequired[RunError]
     blocked_by: NotRequired[str]
     pending: NotRequired[list[JsonObject]]
     runs: NotRequired[list[RunState]]

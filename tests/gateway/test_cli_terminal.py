@@ -186,7 +186,7 @@ async def test_a_terminal_is_told_no_escape_sequence_of_an_agent(
     script = f"say {TITLE}loud\nask {C1}Sure?{REVERSED} [{TITLE}yes|no]\nsay {TITLE}{C1}bye"
     async with shell.terminal("run", "scripted", script) as person:
         await person.until("\\x07yes")
-        person.type(ENTER)
+        person.type("sure" + ENTER)
         await person.until("bye")
         assert await person.ended() == 0
         assert person.everything.count(TITLE) == 0

@@ -8,7 +8,7 @@ import anyio.lowlevel
 import pytest
 
 from gateway.core import json
-from gateway.core.events import AgentMessage, AuthRequired, CommandStarted, RunCompleted
+from gateway.core.events import AgentMessage, AuthRequired, CommandStarted, RunCompleted, RunFailed
 from gateway.core.json import JsonObject
 from gateway.core.outcomes import EventPage
 from tests.core.puppet import Puppet
@@ -254,10 +254,24 @@ async def test_a_run_that_waits_for_another_of_its_session_says_so_everywhere(on
 
 async def test_a_run_that_needs_a_login_says_what_for(one: House) -> None:
     run_id, puppet = await one.begin()
-    await puppet.say(AuthRequired(text="log in at http://x"))
-    page = await one.call("poll_events", run_id=run_id, after_seq=2)
-    assert (page["status"], page["events"]) == ("auth_required", [])
-    assert "log in at http://x" in page["summary"]
+    where = "log in at http://x/?" + "&".join(f"scope{n}=all" for n in range(40))
+    await puppet.say(AuthRequired(text="log in at http://y"), AuthRequired(text=where))
+    for asked in ({"run_id": run_id, "after_seq": 3}, {"run_ids": [run_id], "types": []}):
+        page = await one.call("poll_events", **asked)
+        [state] = page.get("runs", [page])
+        assert (state["status"], state["summary"]) == ("auth_required", where)
+    assert (await one.call("get_run", run_id=run_id))["summary"] == where
+
+
+async def test_a_run_that_failed_says_why_whatever_events_were_chosen(one: House) -> None:
+    run_id, puppet = await one.begin()
+    await puppet.end(RunFailed(message="no credit " + "x" * 5000, reason="budget"))
+    await one.ended(run_id)
+    page = await one.call("poll_events", run_ids=[run_id], types=["run_completed"])
+    [state] = page["runs"]
+    assert (state["error"]["reason"], page["events"]) == ("budget", [])
+    assert state["error"]["message"].startswith("no credit xxx")
+    assert "raise max_bytes" in state["error"]["message"]
 
 
 @pytest.mark.promise("poll.cancel")
