@@ -139,9 +139,8 @@ class Link:
         try:
             return self._gateway.address()
         except self._endpoint.GatewayGoneError as exc:
-            raise GoneError(str(exc)) from exc
-        except OSError as exc:
-            raise CommandError(f"the home cannot be used: {exc}; choose another --home") from exc
+            said = str(exc).replace(f"set {self._endpoint.HOME_VARIABLE}", "choose another --home")
+            raise GoneError(said) from exc
 
     def runs(self, **filters: Any) -> Iterator[JsonObject]:
         """Runs, newest first, page by page."""
