@@ -17,8 +17,7 @@ from mcp_bridge.schemas import RESULT_BYTES
 from mcp_bridge.tool import LONG, Call, Tool, reads
 
 RESPONSE: Final = "/final_response"
-_ARTIFACT: Final = f"get_event_artifact seq {{}}, field_path {RESPONSE}, offset OFFSET"
-_MARK: Final = 64  # bytes of what is said of a cut, half of it
+_LARGER: Final = "get_run with a larger max_bytes"
 
 
 class GetRun(RunReference):
@@ -34,10 +33,11 @@ async def get_run(call: Call, arguments: GetRun) -> WholeRun:
         try:
             await _shorten_result(call, run, whole)
         except ReplayError:  # events go before their run; what it answered is kept with the run
-            _fill(run, whole, arguments.max_bytes, "get_run with a larger max_bytes")
+            _fill(run, whole, arguments.max_bytes, _LARGER)
         else:
             if RESPONSE in whole.get("result", {}).get("truncated", {}).get("fields", {}):
-                _fill(run, whole, arguments.max_bytes, _ARTIFACT.format(run.last_seq))
+                rest = f"get_event_artifact seq {run.last_seq}, field_path {RESPONSE}, offset {{}}"
+                _fill(run, whole, arguments.max_bytes, rest)
     return pages.clip(whole, arguments.max_bytes)
 
 
@@ -59,23 +59,25 @@ async def _shorten_result(call: Call, run: Run, whole: WholeRun) -> None:
 
 
 def _fill(run: Run, whole: WholeRun, most: int, rest: str) -> None:
-    """As much of a long final response as there is room for; `rest`: how to read on."""
+    """As much of a long final response as there is room for; `rest`: how to read on, from {}."""
     result, response = whole.get("result", {}), run.result and run.result.final_response
     if not response:
         return
-    total = len(response.encode())
-    result["final_response"] = ""
-    room = most - pages.size(whole) - 2 * _MARK
-    while room > 0:
-        shown = response.encode()[:room].decode(errors="ignore")
+    content = response.encode()
+
+    def fits(room: int) -> bool:
+        shown = content[:room].decode(errors="ignore")
         read = len(shown.encode())
-        result["final_response"] = (
-            f"{shown}\n...[{read} of {total} bytes; the rest: {rest.replace('OFFSET', str(read))}]"
-        )
-        if (over := pages.size(whole) - most) <= 0:  # what JSON escapes takes more room
-            return
-        room -= max(over, room // 8)
-    result["final_response"] = f"...[{total} bytes: {rest.partition(' ')[0]}]"
+        said = f"{read} of {len(content)} bytes; the rest: {rest.format(read)}"
+        result["final_response"] = f"{shown}\n...[{said}]"
+        return pages.size(whole) <= most
+
+    least, room = 0, min(most, len(content))
+    while least < room:  # what JSON escapes takes more room than its bytes
+        half = (least + room + 1) // 2
+        least, room = (half, room) if fits(half) else (least, half - 1)
+    if not fits(least):
+        result["final_response"] = f"...[{len(content)} bytes: {rest.partition(' ')[0]}]"
 
 
 GET_RUN: Final = Tool(

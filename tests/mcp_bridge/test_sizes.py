@@ -156,7 +156,7 @@ async def test_a_list_of_large_runs_goes_on_by_its_cursor(one: House) -> None:
 
 # Of a response of 30 KB a thousand characters were shown, in an answer of 2 KB.
 @pytest.mark.parametrize("most", [1024, 8192, 20_000])
-@pytest.mark.parametrize("text", ["x" * 30_000, 'say "ü"\n' * 4000])
+@pytest.mark.parametrize("text", ["x" * 30_000, 'say "ü"\n' * 4000, '"\\\t' * 10_000])
 async def test_a_long_response_fills_the_answer_and_says_where_the_rest_is(
     one: House, most: int, text: str
 ) -> None:
