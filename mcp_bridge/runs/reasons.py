@@ -17,15 +17,23 @@ from mcp_bridge.tool import Call
 LOGINS: Final = 1000  # of a run that are looked at for the last one
 REASON: Final = 1000  # bytes of what is said
 _LEAST: Final = 96  # bytes in which a reason says something
+_NAME: Final = 16  # bytes of its member's name
+_EXPLAINED: Final = frozenset(
+    {RunStatus.QUEUED, RunStatus.AUTH_REQUIRED, RunStatus.FAILED, RunStatus.REJECTED}
+)
 
 
 async def add_reasons(call: Call, runs: Mapping[str, Run], answer: EventsPage, most: int) -> None:
     """To the states of a page, within its `most` bytes."""
-    states = answer.get("runs", [answer])
-    for left, state in zip(range(len(states), 0, -1), states, strict=True):
-        room = min((most - pages.size(answer)) // left, REASON)
-        if room >= _LEAST:
-            await _add(call, runs[state.get("run_id", "")], state, room)
+    told = [(runs[state.get("run_id", "")], state) for state in answer.get("runs", [answer])]
+    told = [(run, state) for run, state in told if run.status in _EXPLAINED]
+    if not told:
+        return  # most polls: the answer is not measured again
+    room = min((most - pages.size(answer)) // len(told), REASON)
+    if room < _LEAST:
+        return
+    for run, state in told:
+        await _add(call, run, state, room - _NAME)
 
 
 async def _add(call: Call, run: Run, state: RunState | EventsPage, room: int) -> None:
@@ -35,10 +43,13 @@ async def _add(call: Call, run: Run, state: RunState | EventsPage, room: int) ->
             if queued is not None and queued.blocked_by is not None:
                 state["blocked_by"] = queued.blocked_by
         case RunStatus.AUTH_REQUIRED:
-            state["summary"] = pages.clip(await login_text(call, run), room)
+            summary = pages.clip(await login_text(call, run), room)
+            if pages.size(summary) <= room:
+                state["summary"] = summary
         case RunStatus.FAILED | RunStatus.REJECTED if run.error is not None:
-            error = views.error_of(run.error.message, run.error.reason)
-            state["error"] = pages.clip(error, room)
+            error = pages.clip(views.error_of(run.error.message, run.error.reason), room)
+            if pages.size(error) <= room:
+                state["error"] = error
         case _:
             return
 
